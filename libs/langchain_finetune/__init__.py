@@ -1,0 +1,79 @@
+"""Recorded LangSmith runs in, a fine-tuned model out, as one LCEL pipe.
+
+```python
+from langchain_finetune import FineTuneRunnable, RunExportLoader, TrainingDataConverter
+
+trainer = FineTuneRunnable("local:smollm2-135m-instruct")
+pipeline = RunExportLoader("runs.jsonl") | TrainingDataConverter() | trainer
+model = pipeline.invoke({})
+```
+
+Every name is imported on first use, so that `import langchain_finetune` costs nothing but itself.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_finetune._version import __version__
+
+if TYPE_CHECKING:
+    from langchain_finetune.cli.progress import ProgressPrinter
+    from langchain_finetune.converters import TrainingDataConverter
+    from langchain_finetune.errors import FineTuneError
+    from langchain_finetune.evaluators import ComparisonReport, ModelComparison
+    from langchain_finetune.handles import ChatSessionFile, RecordedSession, RunSelection, TrainingData
+    from langchain_finetune.loaders import (
+        LangSmithRunChatLoader,
+        RunExportLoader,
+        convert_messages_for_finetuning,
+    )
+    from langchain_finetune.trainers import FineTuneJob, FineTuneRunnable
+
+__all__ = [
+    "ChatSessionFile",
+    "ComparisonReport",
+    "FineTuneError",
+    "FineTuneJob",
+    "FineTuneRunnable",
+    "LangSmithRunChatLoader",
+    "ModelComparison",
+    "ProgressPrinter",
+    "RecordedSession",
+    "RunExportLoader",
+    "RunSelection",
+    "TrainingData",
+    "TrainingDataConverter",
+    "__version__",
+    "convert_messages_for_finetuning",
+]
+
+_HOMES: Final = {
+    "ChatSessionFile": "handles",
+    "ComparisonReport": "evaluators",
+    "FineTuneError": "errors",
+    "FineTuneJob": "trainers",
+    "FineTuneRunnable": "trainers",
+    "LangSmithRunChatLoader": "loaders",
+    "ModelComparison": "evaluators",
+    "ProgressPrinter": "cli.progress",
+    "RecordedSession": "handles",
+    "RunExportLoader": "loaders",
+    "RunSelection": "handles",
+    "TrainingData": "handles",
+    "TrainingDataConverter": "converters",
+    "convert_messages_for_finetuning": "loaders",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,187 @@
+"""Every error this package raises, in one tree.
+
+```text
+FineTuneError
+├── SelectionError (ValueError)           no runs are named, or a selection the source cannot evaluate
+├── SourceError (ValueError)              a source of runs, rows or sessions cannot be read
+│   └── SourceNotFoundError (FileNotFoundError)
+├── UnreadableRunError (ValueError)       one run cannot be trained on, and `on_error="raise"`
+├── TrainingDataError (ValueError)        rows that no host would accept
+│   └── NotEnoughExamplesError
+├── StorageError (OSError)                the state directory cannot be written: full disk, no permission
+├── MissingExtraError (ImportError)       an optional part is not installed; the message has the pip line
+├── UnknownProviderError (ValueError)     the word before the colon of "provider:base"
+├── UnknownBaseError (LookupError)        the word after it
+├── HostError (RuntimeError)              the host answered with an error
+│   ├── HostUnreachableError (ConnectionError)
+│   ├── AuthenticationFailedError (PermissionError)
+│   └── TrainingNotAvailable (PermissionError)   the account may not fine-tune any more
+├── ServerStartError (RuntimeError)       the embedded server did not come up
+└── JobError                              something about one job; has its id
+    ├── JobNotFoundError (LookupError)
+    ├── JobTimeoutError (TimeoutError)    the deadline passed; the job itself goes on
+    ├── JobCancelled (RuntimeError)
+    └── TrainingFailed (RuntimeError)     the host ended the job as failed, and why
+```
+
+Each class is also the builtin it stands for, so code that catches `ValueError` or `TimeoutError` keeps
+working. `is_retryable` says whether the same call may succeed later; a retry policy can ask the error:
+`runnable.with_retry(retry_if_exception_type=...)`. All errors can be pickled.
+
+To add one: subclass the closest class here and the builtin it replaces, give every constructor argument
+but the message a default (pickling needs it), add it to the tree above and to `docs/errors.md`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+
+class FineTuneError(Exception):
+    """Root of the tree."""
+
+    is_retryable: ClassVar[bool] = False
+    """Whether the same call may succeed later without a change."""
+
+
+class SelectionError(FineTuneError, ValueError):
+    """No runs are named, or the source cannot evaluate the selection."""
+
+
+class SourceError(FineTuneError, ValueError):
+    """A source of runs, sessions or rows cannot be read."""
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """The path of a source does not exist."""
+
+
+class UnreadableRunError(FineTuneError, ValueError):
+    """One run cannot be trained on, and the stage was asked to raise.
+
+    Args:
+        message: What failed, on which run, and what to do.
+        run_id: The run's id.
+        reason: The stable reason code, as the report would carry it.
+    """
+
+    def __init__(self, message: str, run_id: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.reason = reason
+
+
+class TrainingDataError(FineTuneError, ValueError):
+    """Rows that no host would accept."""
+
+
+class NotEnoughExamplesError(TrainingDataError):
+    """Fewer training rows than the host's minimum."""
+
+
+class StorageError(FineTuneError, OSError):
+    """The state directory cannot be written."""
+
+
+class MissingExtraError(FineTuneError, ImportError):
+    """An optional part of the package is not installed."""
+
+
+class UnknownProviderError(FineTuneError, ValueError):
+    """The provider of `"provider:base"` is missing or unknown."""
+
+
+class UnknownBaseError(FineTuneError, LookupError):
+    """The host does not know the base model, or cannot fine-tune it."""
+
+
+class HostError(FineTuneError, RuntimeError):
+    """The host answered with an error.
+
+    Args:
+        message: What failed and what to do.
+        status_code: The HTTP status, None where there was no answer.
+        code: The host's `error.code`.
+        param: The host's `error.param`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status_code: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.code = code
+        self.param = param
+
+
+class HostUnreachableError(HostError, ConnectionError):
+    """The host cannot be reached, or broke off."""
+
+    is_retryable = True
+
+
+class AuthenticationFailedError(HostError, PermissionError):
+    """The host does not accept the key."""
+
+
+class TrainingNotAvailable(HostError, PermissionError):
+    """The account may not create fine-tuning jobs (any more)."""
+
+
+class ServerStartError(FineTuneError, RuntimeError):
+    """The embedded server did not come up; the message ends with the last lines of its log."""
+
+
+class JobError(FineTuneError):
+    """Something about one job.
+
+    Args:
+        message: What failed and what to do.
+        job_id: The job's id at its host.
+    """
+
+    def __init__(self, message: str, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class JobNotFoundError(JobError, LookupError):
+    """The host does not know the job."""
+
+
+class JobTimeoutError(JobError, TimeoutError):
+    """The deadline passed. The job goes on at its host: attach to it by its id."""
+
+    is_retryable = True
+
+
+class JobCancelled(JobError, RuntimeError):
+    """The job was cancelled."""
+
+
+class TrainingFailed(JobError, RuntimeError):
+    """The host ended the job as failed.
+
+    Args:
+        message: What failed and what to do.
+        job_id: The job's id at its host.
+        code: The host's `error.code`, such as `invalid_training_file`.
+        param: The host's `error.param`.
+        events: The last events of the job, oldest first, as the host sent them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        job_id: str = "",
+        code: str | None = None,
+        param: str | None = None,
+        events: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        super().__init__(message, job_id)
+        self.code = code
+        self.param = param
+        self.events = tuple(events)

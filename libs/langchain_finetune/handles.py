@@ -1,0 +1,181 @@
+"""Plain data on the pipe: what one stage hands to the next.
+
+A value that crosses a `|` is a small frozen handle. What it names lies on disk as JSON Lines, with its
+SHA-256 and its counts, so a trace of the pipe stays small and memory stays flat whatever the number of
+runs. `RecordedSession` is one row of such a file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SPOOL_VERSION: Final = 1
+"""Version of the spool's rows and of the report's lines."""
+
+OWN_TRAFFIC_KEY: Final = "langchain_finetune"
+"""Metadata key that marks every model call made by this package and by the models it tuned.
+
+A selection leaves runs that carry it out unless `include_tuned=True`, so that a training set never eats
+its own output.
+"""
+
+
+class Handle(BaseModel):
+    """A frozen value that crosses a `|`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class SelectionFields(BaseModel):
+    """The fields of a selection: written once for `RunSelection` and for the loaders' constructors."""
+
+    project_name: str | None = None
+    """LangSmith project."""
+
+    start_time: datetime | None = None
+    """Earliest start of a run; naive values are UTC."""
+
+    end_time: datetime | None = None
+    """Latest start of a run, exclusive; naive values are UTC."""
+
+    filter: str | None = None
+    """LangSmith filter on the run, in its [query language](https://docs.langchain.com/langsmith/trace-query-syntax)."""
+
+    trace_filter: str | None = None
+    """LangSmith filter on the root of the run's trace."""
+
+    tree_filter: str | None = None
+    """LangSmith filter on any run of the trace."""
+
+    feedback: Mapping[str, float] | None = None
+    """Least average score by feedback key, on the run or on its root: `{"user_score": 1}`."""
+
+    tags: tuple[str, ...] = ()
+    """Tags that the run must all carry."""
+
+    metadata: Mapping[str, Any] | None = None
+    """Metadata that the run must carry."""
+
+    run_name: str | None = None
+    """Name of the run, such as `ChatOpenAI`."""
+
+    model: str | None = None
+    """Name of the model that answered."""
+
+    include_errors: bool = False
+    """Whether runs that carry an error are read too."""
+
+    include_tuned: bool = False
+    """Whether runs of models tuned by this package, and its own calls, are read too."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """Most runs to take."""
+
+    sample: float | None = Field(default=None, gt=0, le=1)
+    """Share of the traces to take, chosen by a seeded hash of the trace id."""
+
+    seed: int = 0
+    """Seed of `sample`."""
+
+
+class RunSelection(SelectionFields, Handle):
+    """Which recorded runs to train on. Every field narrows it; the default is all chat-model runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedSession:
+    """One recorded call of a chat model, in OpenAI chat form: a row of a `ChatSessionFile`."""
+
+    run_id: str
+    messages: list[dict[str, Any]]
+    """The prompt as the model saw it: OpenAI chat messages, without the answer."""
+    answer: dict[str, Any]
+    """The assistant message that the model gave: the training target."""
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    """Further answers to the same prompt (`n > 1`), the first one left out."""
+    tools: list[dict[str, Any]] | None = None
+    functions: list[dict[str, Any]] | None = None
+    """Legacy function schemas, when the call sent `functions` instead of `tools`."""
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    model: str | None = None
+    usage: dict[str, int] | None = None
+    """`prompt_tokens`, `completion_tokens`, `total_tokens` as the model's host counted them."""
+    trace_id: str | None = None
+    thread_id: str | None = None
+    node: str | None = None
+    """LangGraph node."""
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    feedback: dict[str, float] = field(default_factory=dict)
+    """Average score by key, the run's own before its root's."""
+    version: int = SPOOL_VERSION
+
+
+class ChatSessionFile(Handle):
+    """Recorded sessions on disk.
+
+    `num_runs == num_sessions + num_rejected + num_unselected`: no chat-model run is unaccounted for.
+    """
+
+    path: Path
+    """JSON Lines, one `RecordedSession` a line."""
+
+    sha256: str
+    """SHA-256 of the sessions' bytes: the fingerprint of what was loaded."""
+
+    num_sessions: int
+    num_runs: int
+    """Chat-model runs seen in the source."""
+
+    num_rejected: int = 0
+    num_unselected: int = 0
+    """Runs that the selection left out."""
+
+    rejections: Path | None = None
+    """JSON Lines, one `{"run_id", "reason"}` a rejected run."""
+
+    rejected_by_reason: Mapping[str, int] = Field(default_factory=dict)
+    source: str = ""
+    """Where the runs come from, for a person to read."""
+
+    selection: RunSelection | None = None
+    version: int = SPOOL_VERSION
+
+
+Split = Literal["train", "validation", "test"]
+
+
+class TrainingData(Handle):
+    """Rows that a host accepts, split, on disk, with an account of every run that came in."""
+
+    train: Path
+    """JSON Lines in the host's training format, one row a line."""
+
+    validation: Path | None = None
+    test: Path | None = None
+    """Rows held out of training, for `ModelComparison`."""
+
+    report: Path | None = None
+    """JSON Lines, one line a run that came in: `run_id`, `status` (kept, duplicate, rejected), `reason`,
+    `split`, `row` (0-based in its split's file), `tokens`."""
+
+    fingerprint: str
+    """SHA-256 over the splits' bytes: the same input gives the same fingerprint."""
+
+    num_train: int
+    num_validation: int = 0
+    num_test: int = 0
+    num_runs: int = 0
+    num_duplicates: int = 0
+    num_rejected: int = 0
+    rejected_by_reason: Mapping[str, int] = Field(default_factory=dict)
+    num_tokens: int | None = None
+    """Tokens of all rows as recorded by the model's host; None where no run recorded them."""
+
+    method: Literal["supervised"] = "supervised"
+    version: int = SPOOL_VERSION
