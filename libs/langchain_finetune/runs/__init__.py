@@ -1,0 +1,28 @@
+"""Pure: one recorded run in, one `RecordedSession` or one reasoned `Rejection` out."""
+
+from langchain_finetune.runs.chat_sessions import openai_messages, read_chat_session
+from langchain_finetune.runs.envelope import (
+    feedback_of,
+    metadata_of,
+    models_of,
+    parse_columns,
+    run_id_of,
+    trace_id_of,
+)
+from langchain_finetune.runs.read import read_run
+from langchain_finetune.runs.rejections import SENTENCES, Reason, Rejection
+
+__all__ = [
+    "SENTENCES",
+    "Reason",
+    "Rejection",
+    "feedback_of",
+    "metadata_of",
+    "models_of",
+    "openai_messages",
+    "parse_columns",
+    "read_chat_session",
+    "read_run",
+    "run_id_of",
+    "trace_id_of",
+]

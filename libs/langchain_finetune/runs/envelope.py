@@ -1,0 +1,143 @@
+"""What every run carries around the call, whoever recorded it: ids, tags, metadata, feedback, usage."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from langchain_finetune._parsing import loads
+
+_COLUMNS: Final = ("inputs", "outputs", "extra", "events", "feedback_stats", "tags", "parent_run_ids")
+_THREAD_KEYS: Final = ("thread_id", "session_id", "conversation_id")
+_NOISE: Final = frozenset({"lc_versions", "usage_metadata", "revision_id"})
+_NOISE_PREFIXES: Final = ("ls_", "LANGSMITH_", "LANGCHAIN_")
+_USAGE_KEYS: Final = (
+    ("prompt_tokens", ("prompt_tokens", "input_tokens", "promptTokens")),
+    ("completion_tokens", ("completion_tokens", "output_tokens", "completionTokens")),
+    ("total_tokens", ("total_tokens", "totalTokens")),
+)
+
+
+def parse_columns(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Parse the columns that bulk exports carry as JSON strings; the run itself where there are none."""
+    strings = [name for name in _COLUMNS if isinstance(run.get(name), str)]
+    if not strings:
+        return run
+    parsed = dict(run)
+    for name in strings:
+        try:
+            parsed[name] = loads(run[name])
+        except (ValueError, RecursionError):
+            continue  # stays a string: a shape that no dialect knows
+    return parsed
+
+
+def run_id_of(run: Any) -> str:
+    """Return the run's id, empty where it has none."""
+    value = run.get("id") if isinstance(run, Mapping) else None
+    return "" if value is None else str(value)
+
+
+def trace_id_of(run: Mapping[str, Any]) -> str | None:
+    """Return the id of the run's trace; what old clients did not send is read off the order or the parent."""
+    if trace_id := run.get("trace_id"):
+        return str(trace_id)
+    order = run.get("dotted_order")
+    if isinstance(order, str) and "Z" in order:
+        return order.split(".", 1)[0].partition("Z")[2] or None
+    root = run.get("parent_run_id") or run.get("id")
+    return None if root is None else str(root)
+
+
+def extra_of(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the run's `extra`, empty where it has none."""
+    return mapping(run.get("extra"))
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return the value where it is a mapping, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def metadata_of(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return all the metadata of a run."""
+    return mapping(extra_of(run).get("metadata"))
+
+
+def feedback_of(run: Mapping[str, Any]) -> dict[str, float]:
+    """Return the average score by key, of the keys that have scores."""
+    averages: dict[str, float] = {}
+    for key, stats in mapping(run.get("feedback_stats")).items():
+        average = stats.get("avg") if isinstance(stats, dict) else stats
+        if isinstance(average, int | float):
+            averages[str(key)] = float(average)
+    return averages
+
+
+def models_of(run: Mapping[str, Any]) -> set[str]:
+    """Return the names under which the model of a run is recorded: as asked for, and as it answered."""
+    extra = extra_of(run)
+    parameters = mapping(extra.get("invocation_params"))
+    outputs = mapping(run.get("outputs"))
+    names = (
+        parameters.get("model"),
+        parameters.get("model_name"),
+        mapping(extra.get("metadata")).get("ls_model_name"),
+        mapping(run.get("inputs")).get("model"),
+        outputs.get("model"),
+        mapping(outputs.get("llm_output")).get("model_name"),
+    )
+    return {name for name in names if isinstance(name, str)}
+
+
+def usage_of(*records: Any) -> dict[str, int] | None:
+    """Return the first record of token counts under OpenAI's names, whatever names the recorder used."""
+    for record in records:
+        if isinstance(record, dict) and (usage := _usage(record)):
+            return usage
+    return None
+
+
+def _usage(record: Mapping[str, Any]) -> dict[str, int]:
+    usage: dict[str, int] = {}
+    for name, aliases in _USAGE_KEYS:
+        for alias in aliases:
+            count = record.get(alias)
+            if isinstance(count, int) and not isinstance(count, bool):
+                usage[name] = count
+                break
+    if len(usage) == 2 and "total_tokens" not in usage:  # noqa: PLR2004  # prompt and completion
+        usage["total_tokens"] = sum(usage.values())
+    return usage
+
+
+def surroundings(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `RecordedSession` that come from around the call."""
+    metadata = metadata_of(run)
+    tags = run.get("tags")
+    node = metadata.get("langgraph_node")
+    return {
+        "trace_id": trace_id_of(run),
+        "thread_id": _thread_id(run, metadata),
+        "node": node if isinstance(node, str) else None,
+        "tags": [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
+        "metadata": _own_metadata(metadata, mapping(extra_of(run).get("invocation_params"))),
+        "feedback": feedback_of(run),
+    }
+
+
+def _thread_id(run: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
+    for key in _THREAD_KEYS:
+        if value := metadata.get(key):
+            return str(value)
+    return str(value) if (value := run.get("thread_id")) else None
+
+
+def _own_metadata(metadata: Mapping[Any, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    # Tracers copy the call's parameters and their own settings in; what the application wrote is kept.
+    return {
+        key: value
+        for key, value in metadata.items()
+        if isinstance(key, str)
+        and key not in _NOISE
+        and not key.startswith(_NOISE_PREFIXES)
+        and not (key in parameters and parameters[key] == value)
+    }

@@ -1,0 +1,90 @@
+"""Why a run or a row cannot be trained on: stable codes, each with its sentence."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Reason(StrEnum):
+    """The stable reason code of a rejection, as it stands in the report."""
+
+    NOT_A_RUN = "not_a_run"
+    NOT_AN_LLM_RUN = "not_an_llm_run"
+    NOT_CHAT_MODEL = "not_chat_model"
+    UNKNOWN_SHAPE = "unknown_shape"
+    TOO_DEEP = "too_deep"
+    NOT_JSON = "not_json"
+    ERRORED = "errored"
+    PENDING = "pending"
+    NO_ANSWER = "no_answer"
+    EMPTY_ANSWER = "empty_answer"
+    HIDDEN_INPUTS = "hidden_inputs"
+    TRUNCATED = "truncated"
+    CONTENT_FILTER = "content_filter"
+    PREVIOUS_RESPONSE_ID = "previous_response_id"
+    BUILTIN_TOOL = "builtin_tool"
+    UNKNOWN_MESSAGE = "unknown_message"
+    UNSUPPORTED_CONTENT = "unsupported_content"
+    INVALID_TOOL_ARGUMENTS = "invalid_tool_arguments"
+    NOT_FOUND = "not_found"
+    # What hosts do not accept in a row.
+    REFUSAL = "refusal"
+    UNKNOWN_ROLE = "unknown_role"
+    INVALID_NAME = "invalid_name"
+    SPECIAL_TOKEN = "special_token"  # noqa: S105  # a token of a vocabulary
+    ORPHAN_TOOL_MESSAGE = "orphan_tool_message"
+    UNANSWERED_TOOL_CALL = "unanswered_tool_call"
+    UNDECLARED_TOOL = "undeclared_tool"
+    TOO_MANY_TOOLS = "too_many_tools"
+    TOO_MANY_IMAGES = "too_many_images"
+    INVALID_IMAGE = "invalid_image"
+
+
+SENTENCES: Final = {
+    Reason.NOT_A_RUN: "It is no JSON object.",
+    Reason.NOT_AN_LLM_RUN: "Its run type is not `llm`: chains, tools and retrievers have no model call.",
+    Reason.NOT_CHAT_MODEL: "It comes from a completion model: there are no chat messages.",
+    Reason.UNKNOWN_SHAPE: "Neither LangChain's tracer nor `wrap_openai` records chat calls in this shape.",
+    Reason.TOO_DEEP: "It is nested too deeply.",
+    Reason.NOT_JSON: "It holds a value that JSON does not have, such as half a surrogate pair.",
+    Reason.ERRORED: "The call ended with an error.",
+    Reason.PENDING: "The run was not finished when it was exported.",
+    Reason.NO_ANSWER: "The run is finished but holds no answer.",
+    Reason.EMPTY_ANSWER: "The model answered with neither text nor a tool call.",
+    Reason.HIDDEN_INPUTS: "The prompt was hidden or stored elsewhere: the run holds no inputs.",
+    Reason.TRUNCATED: "The answer was cut off at the token limit.",
+    Reason.CONTENT_FILTER: "The answer was cut off by a content filter.",
+    Reason.PREVIOUS_RESPONSE_ID: "The call continued a stored response: its history is not in the run.",
+    Reason.BUILTIN_TOOL: "The call used a tool that ran at the model's host, or one without a JSON schema.",
+    Reason.UNKNOWN_MESSAGE: "A message is of an unknown kind or lacks a required part.",
+    Reason.UNSUPPORTED_CONTENT: "A message holds content that is neither text nor an image.",
+    Reason.INVALID_TOOL_ARGUMENTS: "The arguments of a tool call are no JSON.",
+    Reason.NOT_FOUND: "The source has no run of this id.",
+    Reason.REFUSAL: "The answer is a refusal without content, which hosts do not train on.",
+    Reason.UNKNOWN_ROLE: "A message has a role that the training format does not have.",
+    Reason.INVALID_NAME: "A function's name is not 1 to 64 letters, digits, underscores and dashes.",
+    Reason.SPECIAL_TOKEN: "A text holds a special token such as `<|im_end|>`.",
+    Reason.ORPHAN_TOOL_MESSAGE: "A tool message answers no tool call of the message before it.",
+    Reason.UNANSWERED_TOOL_CALL: "A tool call of the history has no tool message.",
+    Reason.UNDECLARED_TOOL: "The answer calls a tool that is not among the call's schemas.",
+    Reason.TOO_MANY_TOOLS: "There are more than 128 function schemas.",
+    Reason.TOO_MANY_IMAGES: "There are more than 10 images.",
+    Reason.INVALID_IMAGE: "An image is neither an http(s) nor a data URL, or stands in an assistant message.",
+}
+"""What each reason means, for a person to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A run that cannot be trained on, and why."""
+
+    run_id: str
+    reason: Reason
+
+
+class Unreadable(Exception):
+    """Ends the reading of one run or row with a reason; never leaves this package."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
