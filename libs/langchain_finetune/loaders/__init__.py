@@ -1,0 +1,7 @@
+"""Where recorded runs come from: each loader is a thin Runnable and a `BaseChatLoader`."""
+
+from langchain_finetune.loaders.finetuning_messages import convert_messages_for_finetuning
+from langchain_finetune.loaders.langsmith_runs import LangSmithRunChatLoader
+from langchain_finetune.loaders.run_export import RunExportLoader
+
+__all__ = ["LangSmithRunChatLoader", "RunExportLoader", "convert_messages_for_finetuning"]

@@ -1,0 +1,179 @@
+"""Which runs are taken: settings and input made one, and each run tried against them."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from langchain_finetune.errors import SelectionError
+from langchain_finetune.handles import OWN_TRAFFIC_KEY, RunSelection, SelectionFields
+from langchain_finetune.runs import feedback_of, metadata_of, models_of, run_id_of, trace_id_of
+
+_QUERY_FIELDS: Final = ("filter", "trace_filter", "tree_filter")
+_MILLISECONDS: Final = 1e11
+_NAMED_FIELDS: Final = "start_time, end_time, feedback, tags, metadata, run_name, model"
+
+
+def merge(settings: SelectionFields, given: Any) -> RunSelection:
+    """Return the settings of a loader, overridden by its input field by field.
+
+    Raises:
+        SelectionError: The input is no selection.
+    """
+    values = _set_fields(settings)
+    if isinstance(given, RunSelection):
+        values |= _set_fields(given)
+    elif isinstance(given, Mapping):
+        values |= dict(given)
+    elif given is not None:
+        msg = f"a selection is a RunSelection or a dict of its fields, got {type(given).__name__}."
+        raise SelectionError(msg)
+    try:
+        return RunSelection.model_validate(values)
+    except ValidationError as e:
+        problems = "; ".join(f"{'.'.join(map(str, it['loc']))}: {it['msg']}" for it in e.errors())
+        fields = ", ".join(RunSelection.model_fields)
+        msg = f"this selection cannot be used ({problems}). Its fields are {fields}."
+        raise SelectionError(msg) from e
+
+
+def _set_fields(fields: SelectionFields) -> dict[str, Any]:
+    names = fields.model_fields_set & RunSelection.model_fields.keys()
+    return {name: getattr(fields, name) for name in names}
+
+
+def refuse_queries(selection: RunSelection, source: str) -> None:
+    """Refuse the fields that only LangSmith can evaluate.
+
+    Raises:
+        SelectionError: One of them is set.
+    """
+    if found := [name for name in _QUERY_FIELDS if getattr(selection, name) is not None]:
+        msg = (
+            f"{source} cannot evaluate {', '.join(found)}: only LangSmith knows its query language. "
+            f"Use LangSmithRunChatLoader, or the fields {_NAMED_FIELDS}."
+        )
+        raise SelectionError(msg)
+
+
+@dataclass(slots=True)
+class Sieve:
+    """Tries each run against a selection and counts which condition removed how many."""
+
+    selection: RunSelection
+    is_one_project: bool = False
+    """Whether all runs are known to be of the selection's project; they themselves tell only its id."""
+    removed: Counter[str] = field(default_factory=Counter)
+    num_taken: int = 0
+
+    def takes(self, run: Mapping[str, Any], root_feedback: Mapping[str, float]) -> bool:
+        """Say whether a run is selected."""
+        condition = next(self._failed(run, root_feedback), None)
+        if condition is None:
+            self.num_taken += 1
+            return True
+        self.removed[condition] += 1
+        return False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the selection's limit is reached."""
+        return self.selection.limit is not None and self.num_taken >= self.selection.limit
+
+    @property
+    def num_seen(self) -> int:
+        """Runs tried so far."""
+        return self.num_taken + self.removed.total()
+
+    def _failed(self, run: Mapping[str, Any], root_feedback: Mapping[str, float]) -> Iterator[str]:
+        wanted = self.selection
+        if not wanted.include_tuned and OWN_TRAFFIC_KEY in metadata_of(run):
+            yield "include_tuned"
+        if wanted.project_name and not self.is_one_project and not _is_of(wanted.project_name, run):
+            yield "project_name"
+        yield from self._failed_time(run)
+        if wanted.run_name and run.get("name") != wanted.run_name:
+            yield "run_name"
+        if wanted.model and wanted.model not in models_of(run):
+            yield "model"
+        if wanted.tags and not _has_tags(run, wanted.tags):
+            yield "tags"
+        if wanted.metadata and not _has_metadata(run, wanted.metadata):
+            yield "metadata"
+        if wanted.feedback and not _is_rated(run, root_feedback, wanted.feedback):
+            yield "feedback"
+        if wanted.sample is not None and _fraction(wanted.seed, run) >= wanted.sample:
+            yield "sample"
+        if self.is_full:
+            yield "limit"
+
+    def _failed_time(self, run: Mapping[str, Any]) -> Iterator[str]:
+        start, end = _instant(self.selection.start_time), _instant(self.selection.end_time)
+        if start is None and end is None:
+            return
+        started = _instant(run.get("start_time"))
+        if start is not None and (started is None or started < start):
+            yield "start_time"
+        if end is not None and (started is None or started >= end):
+            yield "end_time"
+
+
+def _is_of(project: str, run: Mapping[str, Any]) -> bool:
+    return project in (run.get("session_name"), str(run.get("session_id")))
+
+
+def _instant(value: Any) -> float | None:
+    """Return a point in time as seconds; naive values are UTC, large numbers milliseconds."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, int | float):
+        return value / 1000 if value > _MILLISECONDS else float(value)
+    return None
+
+
+def _has_tags(run: Mapping[str, Any], wanted: tuple[str, ...]) -> bool:
+    tags = run.get("tags")
+    return isinstance(tags, list) and all(tag in tags for tag in wanted)
+
+
+def _has_metadata(run: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    metadata = metadata_of(run)
+    return all(key in metadata and metadata[key] == value for key, value in wanted.items())
+
+
+def _is_rated(
+    run: Mapping[str, Any], root_feedback: Mapping[str, float], wanted: Mapping[str, float]
+) -> bool:
+    own = feedback_of(run)
+    for key, least in wanted.items():
+        average = own.get(key, root_feedback.get(key))
+        if average is None or average < least:
+            return False
+    return True
+
+
+def _fraction(seed: int, run: Mapping[str, Any]) -> float:
+    key = f"{seed}:{trace_id_of(run) or run_id_of(run)}"
+    return int.from_bytes(hashlib.sha256(key.encode(errors="replace")).digest()[:8]) / 2**64
+
+
+def empty_selection(sieve: Sieve, source: str) -> SelectionError:
+    """Return the error for a selection that takes nothing, with the count of each condition."""
+    if not sieve.num_seen:
+        return SelectionError(
+            f"{source} has no chat-model run (run_type `llm`). Give a source that recorded model calls."
+        )
+    counts = ", ".join(f"{condition} removed {count}" for condition, count in sieve.removed.most_common())
+    return SelectionError(
+        f"the selection takes none of the {sieve.num_seen} chat-model runs of {source}: {counts}. "
+        "Loosen one of these conditions."
+    )
