@@ -1,0 +1,79 @@
+"""The stage between loader and trainer."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from langchain_core.runnables import RunnableConfig
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from langchain_finetune._stage import Stage, adrive, drive
+from langchain_finetune.converters.convert import Settings, convert
+from langchain_finetune.converters.sessions import accept_sessions
+from langchain_finetune.handles import ChatSessionFile, RecordedSession, TrainingData
+
+ConverterInput = ChatSessionFile | str | Path | Iterable[RecordedSession | Mapping[str, Any]]
+"""What a loader gives, the path of its file, or sessions: recorded ones or LangChain's `ChatSession`s."""
+
+
+class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
+    """Converts recorded sessions into rows of OpenAI's supervised chat format, split and checked.
+
+    Every run that came in has a line in the report: kept, duplicate or rejected, and why.
+
+    ```python
+    from langchain_finetune import RunExportLoader, TrainingDataConverter
+
+    data = (RunExportLoader("runs.jsonl") | TrainingDataConverter(test_fraction=0.2)).invoke({})
+    print(data.num_train, data.num_test, data.rejected_by_reason)
+    ```
+    """
+
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the rows that the host computes the validation loss on."""
+
+    test_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the rows that `ModelComparison` asks base and tuned model."""
+
+    seed: int = 0
+    """Seed of the split. Rows of one thread, of one trace or with one prompt always stay together."""
+
+    deduplicate: Literal["exact", "none"] = "exact"
+    """Whether a row that is equal to one before it is left out."""
+
+    on_error: Literal["reject", "raise"] = "reject"
+    """Whether a run that cannot be trained on is reported, or ends the conversion."""
+
+    min_examples: int = Field(default=10, ge=1)
+    """Fewest training rows; the hosts' own minimum is 10."""
+
+    @model_validator(mode="after")
+    def _leave_rows_to_train_on(self) -> Self:
+        if self.validation_fraction + self.test_fraction >= 1:
+            msg = (
+                "validation_fraction and test_fraction leave no row to train on: their sum has to be below 1."
+            )
+            raise ValueError(msg)
+        return self
+
+    @override
+    def _accept(self, given: Any) -> ChatSessionFile:
+        return accept_sessions(given)
+
+    @override
+    def _run(self, accepted: ChatSessionFile, config: RunnableConfig) -> TrainingData:
+        return drive(convert(accepted, self._settings()), config)
+
+    @override
+    async def _arun(self, accepted: ChatSessionFile, config: RunnableConfig) -> TrainingData:
+        return await adrive(convert(accepted, self._settings()), config)
+
+    def _settings(self) -> Settings:
+        return Settings(
+            fractions={"validation": self.validation_fraction, "test": self.test_fraction},
+            seed=self.seed,
+            is_deduplicating=self.deduplicate == "exact",
+            is_raising=self.on_error == "raise",
+            min_examples=self.min_examples,
+        )
