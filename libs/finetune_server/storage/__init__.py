@@ -1,0 +1,1 @@
+"""What the server keeps: SQLite, its schema, and the records read from it."""

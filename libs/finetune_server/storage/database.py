@@ -1,0 +1,93 @@
+"""One SQLite file: connections, transactions, and the schema's versions."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from finetune_server.storage.schema import MIGRATIONS
+
+_READER_SETTINGS = ("PRAGMA query_only = ON",)
+_WRITER_SETTINGS = (
+    "PRAGMA journal_mode = WAL",
+    # A committed row survives a power cut: what the server has acknowledged it keeps.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+)
+
+
+class StoreVersionError(RuntimeError):
+    """The file was written by a newer version of this package."""
+
+
+class Database:
+    """The server's SQLite file: one connection that writes, one that only reads.
+
+    Both may be used from any thread; each has a lock. The second is there so that a read does not wait
+    for the disk while a commit is flushed.
+    """
+
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Opens the file, makes it if it is missing, and brings its schema up to date."""
+        writer = _connect(path, _WRITER_SETTINGS)
+        try:
+            _migrate(writer, path)
+            return cls(writer, _connect(path, _READER_SETTINGS))
+        except BaseException:
+            writer.close()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the block is committed, or none of it."""
+        with self._write_lock:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees all that is committed and cannot write."""
+        with self._read_lock:
+            yield self._reader
+
+    def close(self) -> None:
+        """Folds the write-ahead log into the file and closes it."""
+        with self._write_lock, self._read_lock:
+            self._reader.close()
+            self._writer.close()
+
+
+def _connect(path: Path, settings: tuple[str, ...]) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    for statement in settings:
+        connection.execute(statement)
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        msg = (
+            f"{path} has version {version}, this package knows {len(MIGRATIONS)}: "
+            "install the newer langchain-finetune that wrote it, or use another state directory"
+        )
+        raise StoreVersionError(msg)
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        # The version is set inside the transaction, so a kill in the middle leaves the one before.
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

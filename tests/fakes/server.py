@@ -1,0 +1,23 @@
+"""The real server in a process of its own, with settings that its command line does not have.
+
+Its one argument is a JSON object with fields of `Settings`, and of its `timing` and `limits`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from finetune_server.config import Limits, Settings, Timing
+from finetune_server.serving import run
+
+
+def main() -> int:
+    given = json.loads(sys.argv[1])
+    given["state_dir"] = Path(given["state_dir"])
+    given["limits"] = Limits(**given.pop("limits", {}))
+    given["timing"] = Timing(**given.pop("timing", {}))
+    return run(Settings(**given))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

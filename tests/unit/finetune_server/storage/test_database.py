@@ -1,0 +1,49 @@
+import sqlite3
+
+import pytest
+
+from finetune_server.storage.database import Database, StoreVersionError
+from finetune_server.storage.schema import MIGRATIONS
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database.open(tmp_path / "server.sqlite")
+    yield database
+    database.close()
+
+
+def test_a_store_of_a_newer_version_is_refused_and_not_touched(tmp_path):
+    path = tmp_path / "server.sqlite"
+    Database.open(path).close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreVersionError, match="has version 99, this package knows"):
+        Database.open(path)
+
+
+def test_a_migration_that_fails_leaves_the_version_before(tmp_path, monkeypatch):
+    path = tmp_path / "server.sqlite"
+    Database.open(path).close()
+    monkeypatch.setattr(
+        "finetune_server.storage.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE new (a); bad;")
+    )
+    with pytest.raises(sqlite3.OperationalError):
+        Database.open(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'new'").fetchone() == (0,)
+    connection.close()
+
+
+def test_the_reading_connection_cannot_write(database):
+    with database.reading() as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        connection.execute("DELETE FROM jobs")
+
+
+def test_a_commit_is_flushed_to_the_disk(database):
+    with database.transaction() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
