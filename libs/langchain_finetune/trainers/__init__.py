@@ -1,0 +1,6 @@
+"""The training stage: `FineTuneRunnable` and the jobs that it places, waits for and comes back to."""
+
+from langchain_finetune.trainers.fine_tune import FineTuneRunnable
+from langchain_finetune.trainers.job import FineTuneJob
+
+__all__ = ["FineTuneJob", "FineTuneRunnable"]

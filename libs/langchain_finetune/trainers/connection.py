@@ -1,0 +1,195 @@
+"""One host as a trainer reaches it: its clients, and how an exchange is done with them."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from functools import cached_property
+from typing import Any, Final, TypeVar
+
+import httpx2
+import openai
+
+from langchain_finetune._spool import state_directory
+from langchain_finetune.errors import AuthenticationFailedError, HostError
+from langchain_finetune.hosts import LOCAL, Host
+from langchain_finetune.trainers.exchange import Act, Call, Exchange, JobProgress, Sleep, arun, run, settle
+from langchain_finetune.trainers.local import LocalServer, local_server
+from langchain_finetune.trainers.openai_errors import host_error
+
+T = TypeVar("T")
+
+_NO_KEPT_CONNECTIONS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
+
+Tell = Callable[[JobProgress], Any]
+
+
+def silence(_: JobProgress) -> None:
+    """Tell nobody."""
+
+
+class Connection:
+    """The clients of one host.
+
+    Args:
+        host: The host.
+        client: A client to use; it stays the caller's to close. Without one, the embedded server is found
+            or started, or OpenAI's client reads its own environment.
+        async_client: The same for the async methods. Of the two, the one that is missing is made after
+            the other: same URL, key, organization and project.
+        sleep: Waits, in seconds.
+        asleep: Waits, in seconds, in async code.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        client: openai.OpenAI | None = None,
+        async_client: openai.AsyncOpenAI | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        asleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        for given in (client, async_client):
+            _require_key(given)
+        self.host = host
+        self._given_client = client
+        self._given_async_client = async_client
+        self._sleep = sleep
+        self._asleep = asleep
+        # Finding or starting the embedded server can take seconds: it is done once.
+        self._making = threading.Lock()
+
+    @cached_property
+    def server(self) -> LocalServer | None:
+        """The embedded server, where that is what the clients reach."""
+        is_given = self._given_client is not None or self._given_async_client is not None
+        return local_server(state_directory() / "server") if self.host is LOCAL and not is_given else None
+
+    @property
+    def client(self) -> openai.OpenAI:
+        """The sync client."""
+        with self._making:
+            return self._client
+
+    @property
+    def async_client(self) -> openai.AsyncOpenAI:
+        """The async client."""
+        with self._making:
+            return self._async_client
+
+    @property
+    def num_revivals(self) -> int:
+        """How often the embedded server had to be started again so far."""
+        return self.server.num_revivals if self.server else 0
+
+    @cached_property
+    def _client(self) -> openai.OpenAI:
+        if self._given_client is not None:
+            return self._given_client
+        if self._given_async_client is not None:
+            return openai.OpenAI(**_twin(self._given_async_client))
+        if self.server is not None:
+            endpoint = self.server.endpoint()
+            return openai.OpenAI(**endpoint._asdict(), http_client=self.server.http_client)
+        return _default_client()
+
+    @cached_property
+    def _async_client(self) -> openai.AsyncOpenAI:
+        if self._given_async_client is not None:
+            return self._given_async_client
+        if self.server is not None:
+            endpoint = self.server.endpoint()
+            return openai.AsyncOpenAI(**endpoint._asdict(), http_client=self.server.async_http_client)
+        # A kept connection belongs to the event loop that made it, and the next call may come from another.
+        http_client = openai.DefaultAsyncHttpxClient(limits=_NO_KEPT_CONNECTIONS)
+        return openai.AsyncOpenAI(**_twin(self._client), http_client=http_client)
+
+    def run(self, exchange: Exchange[T], tell: Tell = silence) -> T:
+        """Do an exchange with the sync client."""
+
+        def perform(act: Act) -> Any:
+            if isinstance(act, Call):
+                return self._answer(act)
+            return self._sleep(act.seconds) if isinstance(act, Sleep) else tell(act.progress)
+
+        return run(exchange, perform)
+
+    async def arun(self, exchange: Exchange[T], tell: Tell = silence) -> T:
+        """Do an exchange with the async client; `tell` may be sync or async."""
+
+        async def perform(act: Act) -> Any:
+            if isinstance(act, Call):
+                return await self._aanswer(act)
+            return await settle(self._asleep(act.seconds) if isinstance(act, Sleep) else tell(act.progress))
+
+        return await arun(exchange, perform)
+
+    def _answer(self, call: Call) -> Any:
+        try:
+            return _readable(call.send(_for_call(self.client, call)), self.host)
+        except openai.APIError as e:
+            raise host_error(e, self.host) from e
+        except (json.JSONDecodeError, UnicodeDecodeError) as e:
+            raise _unreadable(self.host) from e
+
+    async def _aanswer(self, call: Call) -> Any:
+        client = await asyncio.to_thread(lambda: self.async_client)
+        try:
+            return _readable(await settle(call.send(_for_call(client, call))), self.host)
+        except openai.APIError as e:
+            raise host_error(e, self.host) from e
+        except (json.JSONDecodeError, UnicodeDecodeError) as e:
+            raise _unreadable(self.host) from e
+
+
+def _for_call(client: Any, call: Call) -> Any:
+    options: dict[str, Any] = {}
+    if call.max_retries is not None:
+        options["max_retries"] = call.max_retries
+    if call.timeout is not None:
+        options["timeout"] = call.timeout
+    return client.with_options(**options) if options else client
+
+
+def _readable(answer: Any, host: Host) -> Any:
+    # Where a proxy answers 200 with a page of HTML, the client hands the text over as it is.
+    if isinstance(answer, openai.BaseModel):
+        return answer
+    raise _unreadable(host)
+
+
+def _unreadable(host: Host) -> HostError:
+    return HostError(
+        f"{host.title} sent an answer that is no JSON: check the base URL, and proxies on the way.",
+        status_code=502,
+    )
+
+
+def _default_client() -> openai.OpenAI:
+    try:
+        return openai.OpenAI()
+    except openai.OpenAIError as e:
+        msg = "there is no API key for OpenAI: set OPENAI_API_KEY, or hand over `client=openai.OpenAI(...)`."
+        raise AuthenticationFailedError(msg) from e
+
+
+def _require_key(client: openai.OpenAI | openai.AsyncOpenAI | None) -> None:
+    if client is not None and not client.api_key:
+        msg = (
+            "the client handed over gets its key from a function, and the tuned model is called with the "
+            "same key: hand over a client that holds it, `openai.OpenAI(api_key=...)`."
+        )
+        raise AuthenticationFailedError(msg)
+
+
+def _twin(client: openai.OpenAI | openai.AsyncOpenAI) -> dict[str, Any]:
+    return {
+        "base_url": client.base_url,
+        "api_key": client.api_key,
+        "organization": client.organization,
+        "project": client.project,
+        "timeout": client.timeout,
+        "max_retries": client.max_retries,
+    }

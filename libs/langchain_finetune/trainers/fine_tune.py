@@ -1,0 +1,264 @@
+"""The training stage of the pipe."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.runnables import RunnableConfig
+from langchain_openai import ChatOpenAI
+from pydantic import BaseModel, Field, RootModel, create_model, field_validator
+from typing_extensions import override
+
+from langchain_finetune._spool import sha256_of, training_data_from
+from langchain_finetune._stage import Stage
+from langchain_finetune.errors import NotEnoughExamplesError, SourceNotFoundError
+from langchain_finetune.handles import TrainingData
+from langchain_finetune.hosts import LOCAL, OPENAI, Target, parse_target
+from langchain_finetune.trainers.connection import Connection
+from langchain_finetune.trainers.exchange import JobProgress
+from langchain_finetune.trainers.job import FineTuneJob
+from langchain_finetune.trainers.key import Order
+from langchain_finetune.trainers.openai_protocol import retrieve_job
+from langchain_finetune.trainers.placing import Placed, place
+from langchain_finetune.trainers.waiting import Patience
+
+JOB_EVENT: Final = "langchain_finetune_job"
+"""Name of the custom event that reports a job's progress; its data is a `JobProgress`."""
+
+Rows = TrainingData | str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+"""What a trainer takes: the converter's handle, the path of a JSON Lines file, or rows."""
+
+_SET_BY_THE_TRAINER: Final = frozenset(
+    {"model", "model_name", "api_key", "openai_api_key", "base_url", "openai_api_base"}
+)
+
+
+class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
+    """Fine-tune a base model on training data and return the tuned model, ready to use.
+
+    The same data and settings land on the same job: it is looked up at the host before anything is
+    uploaded, so that a second call, a retry, another process or a restart after a crash neither trains nor
+    pays twice. A job that failed or was cancelled is not taken up again.
+
+    While the job runs, the custom event `langchain_finetune_job` tells its state, step, loss and the time
+    left. An interrupt or a cancellation ends the waiting and leaves the job: `attach` comes back to it.
+
+    ```python
+    from langchain_finetune import FineTuneRunnable
+
+    trainer = FineTuneRunnable("local:smollm2-135m-instruct")
+    model = trainer.invoke("rows.jsonl")
+    model.invoke("What's 56/7?")
+    ```
+
+    Args:
+        target: `"provider:base"`, split at the first colon: `"local:smollm2-135m-instruct"` trains on this
+            machine, `"openai:gpt-4.1-mini-2025-04-14"` at OpenAI. With a client, the base alone will do.
+        client: Client of any host that speaks OpenAI's protocol; it stays the caller's to close.
+    """
+
+    target: str
+    """`"provider:base"`."""
+
+    method: Literal["supervised"] = "supervised"
+    """Method of training."""
+
+    hyperparameters: dict[str, Any] | None = None
+    """`n_epochs`, `batch_size`, `learning_rate_multiplier`; what is missing is the host's choice."""
+
+    suffix: str | None = Field(default=None, min_length=1, max_length=64)
+    """Part of the tuned model's name."""
+
+    seed: int | None = None
+    """Seed of the training."""
+
+    validation: bool = True
+    """Whether the validation rows are sent too, where the data has any."""
+
+    timeout: float = Field(default=86_400.0, gt=0)
+    """Seconds to wait for the job; after that the job goes on and can be attached to."""
+
+    poll_interval: float | None = Field(default=None, gt=0)
+    """Seconds between two looks at the job; None is the host's default."""
+
+    client: Any = Field(default=None, exclude=True, repr=False)
+    """An `openai.OpenAI` to use instead of the provider's own."""
+
+    async_client: Any = Field(default=None, exclude=True, repr=False)
+    """An `openai.AsyncOpenAI` for the async methods; made after `client` where that alone is given."""
+
+    chat_model_kwargs: dict[str, Any] | None = Field(default=None, repr=False)
+    """Further settings of the chat model that comes out, such as `temperature`."""
+
+    def __init__(self, target: str, **settings: Any) -> None:
+        super().__init__(**{"target": target, **settings})
+        # Here and not in a validator, whose errors are pydantic's: an unknown provider has its own.
+        _ = self._target
+
+    @field_validator("chat_model_kwargs")
+    @classmethod
+    def _without_what_the_trainer_sets(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if reserved := sorted(_SET_BY_THE_TRAINER.intersection(value or ())):
+            msg = (
+                f"chat_model_kwargs cannot set {', '.join(reserved)}: the model is called where it was "
+                "trained, with the same key. Hand over `client` to choose the host and the key."
+            )
+            raise ValueError(msg)
+        return value
+
+    @property
+    def _target(self) -> Target:
+        has_client = self.client is not None or self.async_client is not None
+        if has_client and self.target and ":" not in self.target:
+            return Target(OPENAI, self.target)
+        return parse_target(self.target)
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return Connection(self._target.host, self.client, self.async_client)
+
+    @property
+    def _patience(self) -> Patience:
+        interval = self.poll_interval or self._target.host.poll_interval_seconds
+        return Patience(timeout_seconds=self.timeout, poll_interval_seconds=interval)
+
+    @override
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        # ChatOpenAI itself has fields that JSON schema cannot express.
+        return create_model(self.get_name("Output"), __base__=RootModel[Any])
+
+    def submit(self, rows: Rows) -> FineTuneJob:
+        """Find or create the job and return it without waiting for its end.
+
+        Args:
+            rows: What to train on.
+
+        Raises:
+            NotEnoughExamplesError: The host asks for more training rows.
+            UnknownBaseError: The host does not know the base, or cannot train it.
+            HostError: The host refused, or cannot be reached.
+        """
+        return self._submit(self._accept(rows))
+
+    async def asubmit(self, rows: Rows) -> FineTuneJob:
+        """Find or create the job and return it without waiting for its end.
+
+        Args:
+            rows: What to train on.
+
+        Raises:
+            NotEnoughExamplesError: The host asks for more training rows.
+            UnknownBaseError: The host does not know the base, or cannot train it.
+            HostError: The host refused, or cannot be reached.
+        """
+        return await self._asubmit(await self._aaccept(rows))
+
+    def attach(self, job_id: str) -> FineTuneJob:
+        """Come back to a job, in this process or another.
+
+        Args:
+            job_id: Its id at the host.
+
+        Raises:
+            JobNotFoundError: The host has no such job.
+        """
+        state = self._connection.run(retrieve_job(job_id))
+        return self._job(Placed(state, is_reused=True))
+
+    async def aattach(self, job_id: str) -> FineTuneJob:
+        """Come back to a job, in this process or another.
+
+        Args:
+            job_id: Its id at the host.
+
+        Raises:
+            JobNotFoundError: The host has no such job.
+        """
+        state = await self._connection.arun(retrieve_job(job_id))
+        return self._job(Placed(state, is_reused=True))
+
+    @override
+    def _accept(self, given: Any) -> TrainingData:
+        if isinstance(given, TrainingData):
+            return given
+        if isinstance(given, Mapping):
+            return TrainingData.model_validate(given)
+        return training_data_from(given)
+
+    @override
+    def _run(self, accepted: TrainingData, config: RunnableConfig) -> ChatOpenAI:
+        def tell(progress: JobProgress) -> None:
+            dispatch_custom_event(JOB_EVENT, progress, config=config)
+
+        return self._submit(accepted).result(tell)
+
+    @override
+    async def _arun(self, accepted: TrainingData, config: RunnableConfig) -> ChatOpenAI:
+        async def tell(progress: JobProgress) -> None:
+            await adispatch_custom_event(JOB_EVENT, progress, config=config)
+
+        job = await self._asubmit(accepted)
+        return await job.aresult(tell)
+
+    def _submit(self, data: TrainingData) -> FineTuneJob:
+        order = self._order(data)
+        return self._job(self._connection.run(place(order, self._target.host, time.time())))
+
+    async def _asubmit(self, data: TrainingData) -> FineTuneJob:
+        order = await asyncio.to_thread(self._order, data)
+        return self._job(await self._connection.arun(place(order, self._target.host, time.time())))
+
+    def _job(self, placed: Placed) -> FineTuneJob:
+        return FineTuneJob(
+            placed.job,
+            connection=self._connection,
+            patience=self._patience,
+            is_reused=placed.is_reused,
+            chat_model_kwargs=self.chat_model_kwargs,
+        )
+
+    def _order(self, data: TrainingData) -> Order:
+        host, base = self._target
+        _require_enough(data, host.title, host.min_examples)
+        validation = data.validation if self.validation else None
+        return Order(
+            base=_resolved_path(base) if host is LOCAL else base,
+            method=self.method,
+            hyperparameters=self.hyperparameters,
+            suffix=self.suffix,
+            seed=self.seed,
+            train=data.train,
+            train_sha256=_sha256_of(data.train),
+            validation=validation,
+            validation_sha256=_sha256_of(validation) if validation else None,
+            fingerprint=data.fingerprint,
+        )
+
+
+def _require_enough(data: TrainingData, title: str, minimum: int) -> None:
+    if data.num_train < minimum:
+        msg = (
+            f"there are {data.num_train} training rows, {title} needs at least {minimum}: load more runs, "
+            "or give smaller test and validation fractions to the converter."
+        )
+        raise NotEnoughExamplesError(msg)
+
+
+def _sha256_of(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except FileNotFoundError as e:
+        msg = f"the training rows {path} are gone: run the pipe from its loader on to make them again."
+        raise SourceNotFoundError(msg) from e
+
+
+def _resolved_path(base: str) -> str:
+    """Return the absolute path of a base that is one: the server's working directory is another."""
+    path = Path(base).expanduser()
+    is_model = path.is_file() or (path / "config.json").is_file()
+    return str(path.absolute()) if is_model else base

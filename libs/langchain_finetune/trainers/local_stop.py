@@ -1,0 +1,82 @@
+"""Ending the embedded server of a state directory."""
+
+import fcntl
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from langchain_finetune.errors import HostError
+from langchain_finetune.trainers.local import read_announcement
+
+_STOP_SECONDS: Final = 30.0
+_EXIT_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.05
+
+
+def stop_server(directory: Path) -> bool:
+    """End the server of a state directory and wait until it is gone.
+
+    Its lock is what proves that it lives: a process id that was left behind by a crash, and may be
+    another program's by now, is never signaled.
+
+    Args:
+        directory: The server's own directory.
+
+    Returns:
+        Whether there was a server to end.
+
+    Raises:
+        HostError: It does not end.
+    """
+    signaled: int | None = None
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _is_alive(directory):
+        if time.monotonic() > deadline:
+            msg = f"the embedded server of {directory} (process {signaled}) does not end: see its server.log."
+            raise HostError(msg)
+        pid = read_announcement(directory).get("pid")
+        # One that is still starting has not announced itself yet.
+        if signaled is None and isinstance(pid, int) and pid > 0:
+            with suppress(ProcessLookupError):  # it ends by itself just now
+                os.kill(pid, signal.SIGTERM)
+            signaled = pid
+        time.sleep(_LOOK_SECONDS)
+    if signaled is not None:
+        _wait_until_gone(signaled)
+    return signaled is not None
+
+
+def _is_alive(directory: Path) -> bool:
+    try:
+        with (directory / "server.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _wait_until_gone(pid: int) -> None:
+    """Wait for the rest of the process: it lets go of its lock a moment before it is gone."""
+    deadline = time.monotonic() + _EXIT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            # One that this very process started stays a zombie until its exit status is taken.
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+        except ChildProcessError:
+            if not _is_process(pid):
+                return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _is_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,41 @@
+"""The real openai client against a fake host, without a network."""
+
+from typing import Any
+
+import httpx2
+import openai
+
+from langchain_finetune.hosts import OPENAI
+from langchain_finetune.trainers.connection import Connection
+from langchain_finetune.trainers.fine_tune import FineTuneRunnable
+from tests.fakes.openai_host import FakeHost
+
+
+def clients(host: FakeHost, **options: Any) -> dict[str, Any]:
+    """A sync and an async client of a host."""
+    given = {"api_key": "sk-fake", "base_url": "http://host/v1", "max_retries": 0, **options}
+    transport = host.transport()
+    return {
+        "client": openai.OpenAI(http_client=httpx2.Client(transport=transport), **given),
+        "async_client": openai.AsyncOpenAI(http_client=httpx2.AsyncClient(transport=transport), **given),
+    }
+
+
+def connection_to(host: FakeHost, **options: Any) -> Connection:
+    """A connection to a host."""
+    return Connection(OPENAI, **clients(host, **options))
+
+
+def trainer_at(
+    host: FakeHost, target: str = "openai:gpt-4.1-mini-2025-04-14", **settings: Any
+) -> FineTuneRunnable:
+    """A trainer at a host that it does not wait long for; its chat models have no network either."""
+    transport = host.transport()
+    chat_model_kwargs = {
+        "http_client": httpx2.Client(transport=transport),
+        "http_async_client": httpx2.AsyncClient(transport=transport),
+        "max_retries": 0,
+        **settings.pop("chat_model_kwargs", {}),
+    }
+    given = {"poll_interval": 0.001, "chat_model_kwargs": chat_model_kwargs, **clients(host), **settings}
+    return FineTuneRunnable(target, **given)

@@ -1,0 +1,488 @@
+"""A host of OpenAI's fine-tuning protocol that keeps what it is told, on loopback HTTP or as a transport.
+
+It refuses what OpenAI's published schemas do not allow, and its own answers are held to them too. A job
+gets on by being looked at, so nothing here waits. Faults are put in by hand, each for a number of requests,
+before or after the request is carried out.
+"""
+
+import itertools
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import httpx2
+import jsonschema
+
+_SCHEMAS = json.loads((Path(__file__).parents[1] / "data" / "openai_schemas.json").read_bytes())
+
+
+def schema_errors(name: str, value: Any) -> list[str]:
+    """What a value has against one of OpenAI's schemas."""
+    schema = {"$ref": f"#/$defs/{name}", "$defs": _SCHEMAS["$defs"]}
+    return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(value)]
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    query: dict[str, list[str]] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    content: bytes = b""
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.content)
+
+
+@dataclass
+class Response:
+    status: int
+    body: Any
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+class HostError(Exception):
+    """An answer other than 200."""
+
+    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        error = {"message": message, "type": kind, "param": param, "code": code}
+        self.response = Response(status, {"error": error})
+
+
+@dataclass
+class Fault:
+    """What goes wrong with requests that match."""
+
+    method: str
+    path: str
+    """A regular expression on the whole path after `/v1`."""
+    answer: Response | Exception
+    """An exception stands for a connection that breaks: raised by the transport, a reset over HTTP."""
+    is_after: bool = False
+    """Whether the request is carried out first."""
+    times: int = 1
+
+
+@dataclass
+class Plan:
+    """How the jobs created from now on go."""
+
+    states: tuple[str, ...] = ("validating_files", "queued", "running", "running", "succeeded")
+    """What successive looks see; the last one stays."""
+    num_steps: int = 4
+    """Training steps, spread over the looks in state `running`."""
+    error: Any = field(default_factory=dict)
+    """The job's `error`; a healthy job of OpenAI carries `{}`."""
+    model_late_by: int = 0
+    """Looks after the success that still see no model name."""
+    last_events: tuple[dict[str, Any], ...] = ()
+
+
+Answerer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class FakeHost:
+    """The host.
+
+    Args:
+        key: The key that it takes.
+        bases: Base models that it lists.
+    """
+
+    def __init__(self, key: str = "sk-fake", bases: tuple[str, ...] = ("gpt-4.1-mini-2025-04-14",)) -> None:
+        self.key = key
+        self.plan = Plan()
+        self.faults: list[Fault] = []
+        self.requests: list[Request] = []
+        self.files: dict[str, dict[str, Any]] = {}
+        self.contents: dict[str, bytes] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.events: dict[str, list[dict[str, Any]]] = {}
+        self.models: dict[str, dict[str, Any]] = {base: self._model(base) for base in bases}
+        self.answer: Answerer = lambda _: {"role": "assistant", "content": "Hello."}
+        self.event_page_size = 20
+        self._looks: dict[str, Iterator[str]] = {}
+        self._lock = threading.RLock()
+
+    # --- what a test asks ---
+
+    def sent(self, method: str, path: str) -> list[Request]:
+        """The requests that came in."""
+        return [r for r in self.requests if r.method == method and re.fullmatch(path, r.path)]
+
+    def fail(
+        self,
+        method: str,
+        path: str,
+        answer: Response | Exception | int,
+        *,
+        is_after: bool = False,
+        times: int = 1,
+    ) -> None:
+        """Let the next matching requests fail."""
+        if isinstance(answer, int):
+            answer = HostError(answer, "The server had an error while processing your request").response
+        self.faults.append(Fault(method, path, answer, is_after, times))
+
+    # --- the wire ---
+
+    def transport(self) -> httpx2.MockTransport:
+        """A transport for the client that reaches this host without a network."""
+        return httpx2.MockTransport(self._over_transport)
+
+    def _over_transport(self, request: httpx2.Request) -> httpx2.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        response = self.respond(request.method, str(request.url), headers, request.read())
+        if isinstance(response, Exception):
+            raise response
+        return httpx2.Response(response.status, headers=_headers(response), content=response.content)
+
+    @contextmanager
+    def serve(self) -> Iterator[str]:
+        """Serve over HTTP; gives the base URL."""
+        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    def respond(self, method: str, url: str, headers: dict[str, str], content: bytes) -> Response | Exception:
+        """Answer one request, or break the connection."""
+        parts = urlsplit(url)
+        path = unquote(parts.path).removeprefix("/v1")
+        request = Request(method, path, parse_qs(parts.query), headers, content)
+        with self._lock:
+            self.requests.append(request)
+            fault = self._fault(request)
+            if fault and not fault.is_after:
+                return fault.answer
+            try:
+                response = self._route(request)
+            except HostError as e:
+                response = e.response
+            return fault.answer if fault else response
+
+    def _fault(self, request: Request) -> Fault | None:
+        for fault in self.faults:
+            if fault.times and fault.method == request.method and re.fullmatch(fault.path, request.path):
+                fault.times -= 1
+                return fault
+        return None
+
+    def _route(self, request: Request) -> Response:
+        if request.headers.get("authorization") != f"Bearer {self.key}":
+            raise HostError(401, f"Incorrect API key provided: {self.key[:3]}***", "invalid_api_key")
+        for method, path, handler, schema in (
+            ("POST", r"/files", self._upload, "OpenAIFile"),
+            ("DELETE", r"/files/([^/]+)", self._delete_file, "DeleteFileResponse"),
+            ("POST", r"/fine_tuning/jobs", self._create_job, "FineTuningJob"),
+            ("GET", r"/fine_tuning/jobs", self._list_jobs, "ListPaginatedFineTuningJobsResponse"),
+            ("GET", r"/fine_tuning/jobs/([^/]+)", self._retrieve_job, "FineTuningJob"),
+            ("POST", r"/fine_tuning/jobs/([^/]+)/cancel", self._cancel_job, "FineTuningJob"),
+            (
+                "GET",
+                r"/fine_tuning/jobs/([^/]+)/events",
+                self._list_events,
+                "ListFineTuningJobEventsResponse",
+            ),
+            ("GET", r"/models/(.+)", self._retrieve_model, "Model"),
+            ("GET", r"/models", self._list_models, "ListModelsResponse"),
+            ("POST", r"/chat/completions", self._complete, "CreateChatCompletionResponse"),
+        ):
+            if request.method == method and (match := re.fullmatch(path, request.path)):
+                body = handler(request, *match.groups())
+                self._hold_to(schema, body)
+                return Response(200, body)
+        raise HostError(404, f"Invalid URL ({request.method} {request.path})")
+
+    def _hold_to(self, schema: str, body: Any) -> None:
+        # A plan may ask for states and error objects that the schema lacks and that real jobs have.
+        odd = ("is not one of", "is not valid under any of the given schemas")
+        errors = [error for error in schema_errors(schema, body) if not any(text in error for text in odd)]
+        assert not errors, f"the fake host's {schema} is none: {errors}"
+
+    # --- files ---
+
+    def _upload(self, request: Request) -> dict[str, Any]:
+        parts = _parts(request)
+        if parts["purpose"].content != b"fine-tune":
+            raise HostError(400, "purpose has to be fine-tune", param="purpose")
+        content = parts["file"].content
+        file_id = f"file-{len(self.contents):024x}"
+        self.contents[file_id] = content
+        self.files[file_id] = {
+            "id": file_id,
+            "object": "file",
+            "bytes": len(content),
+            "created_at": int(time.time()),
+            "filename": parts["file"].filename,
+            "purpose": "fine-tune",
+            "status": "processed",
+        }
+        return self.files[file_id]
+
+    def _delete_file(self, _: Request, file_id: str) -> dict[str, Any]:
+        if self.files.pop(file_id, None) is None:
+            raise HostError(404, f"No such File object: {file_id}", param="id")
+        return {"id": file_id, "object": "file", "deleted": True}
+
+    # --- jobs ---
+
+    def _create_job(self, request: Request) -> dict[str, Any]:
+        body = request.body
+        if errors := schema_errors("CreateFineTuningJobRequest", body):
+            raise HostError(400, errors[0])
+        # The schema lets fields pass that it does not name; the host does not.
+        if unknown := body.keys() - _SCHEMAS["$defs"]["CreateFineTuningJobRequest"]["properties"].keys():
+            raise HostError(400, f"Unrecognized request arguments supplied: {', '.join(sorted(unknown))}")
+        if body["model"].startswith("no-such"):
+            message = f"Model {body['model']} is not available for fine-tuning or does not exist."
+            raise HostError(400, message, "model_not_available", "model")
+        for name in ("training_file", "validation_file"):
+            if name in body and body[name] not in self.files:
+                raise HostError(400, f"{name} {body[name]} does not exist", "invalid_file", name)
+        job_id = f"ftjob-{len(self.jobs):024x}"
+        plan = self.plan
+        self.jobs[job_id] = {
+            "id": job_id,
+            "object": "fine_tuning.job",
+            "created_at": int(time.time()),
+            "error": {},
+            "fine_tuned_model": None,
+            "finished_at": None,
+            "hyperparameters": {"n_epochs": "auto"},
+            "model": body["model"],
+            "organization_id": "org-fake",
+            "result_files": [],
+            "status": plan.states[0],
+            "trained_tokens": None,
+            "training_file": body["training_file"],
+            "validation_file": body.get("validation_file"),
+            "seed": body.get("seed", 7),
+            "method": body.get("method", {"type": "supervised"}),
+            "metadata": body.get("metadata", {}),
+            "user_provided_suffix": body.get("suffix"),
+        }
+        self.events[job_id] = []
+        self.add_event(job_id, f"Created fine-tuning job: {job_id}")
+        self._looks[job_id] = self._life(job_id, plan)
+        return self.jobs[job_id]
+
+    def _life(self, job_id: str, plan: Plan) -> Iterator[str]:
+        """Each look gets the job one state on."""
+        steps = iter(range(1, plan.num_steps + 1))
+        a_look = max(1, plan.num_steps // max(1, plan.states.count("running")))
+        for state in plan.states[1:]:
+            if state == "running":
+                for step in itertools.islice(steps, a_look):
+                    self.add_metrics(job_id, step, plan.num_steps)
+            if state in ("succeeded", "failed", "cancelled"):
+                self._end(job_id, state, plan)
+            yield state
+        for _ in range(plan.model_late_by):
+            yield plan.states[-1]
+        if plan.states[-1] == "succeeded":
+            self._name_model(job_id)
+        while True:
+            yield plan.states[-1]
+
+    def _end(self, job_id: str, state: str, plan: Plan) -> None:
+        job = self.jobs[job_id]
+        job["finished_at"] = int(time.time())
+        job["error"] = plan.error
+        for event in plan.last_events:
+            self.add_event(job_id, **event)
+        if state == "succeeded":
+            job["trained_tokens"] = 1000
+            if not plan.model_late_by:
+                self._name_model(job_id)
+
+    def _name_model(self, job_id: str) -> None:
+        job = self.jobs[job_id]
+        name = f"ft:{job['model']}:fake:{job['user_provided_suffix'] or ''}:{job_id[-8:]}"
+        job["fine_tuned_model"] = name
+        self.models.setdefault(name, self._model(name))
+
+    def add_event(self, job_id: str, message: str, level: str = "info", **more: Any) -> None:
+        """Add an event to a job."""
+        events = self.events[job_id]
+        event = {
+            "id": f"ftevent-{job_id[-4:]}{len(events):020x}",
+            "object": "fine_tuning.job.event",
+            "created_at": int(time.time()),
+            "level": level,
+            "message": message,
+            "type": "message",
+            **more,
+        }
+        events.append(event)
+
+    def add_metrics(self, job_id: str, step: int, total: int) -> None:
+        """Add a training step to a job."""
+        loss = round(2.0 / step, 3)
+        data = {"step": step, "total_steps": total, "train_loss": loss}
+        message = f"Step {step}/{total}: training loss={loss}"
+        # Two seconds a step, on the host's own clock.
+        self.add_event(job_id, message, type="metrics", data=data, created_at=1_790_000_000 + 2 * step)
+
+    def _job(self, job_id: str) -> dict[str, Any]:
+        if job_id not in self.jobs:
+            raise HostError(404, f"Could not find fine tune: {job_id}", "fine_tune_not_found", "fine_tune_id")
+        return self.jobs[job_id]
+
+    def _retrieve_job(self, _: Request, job_id: str) -> dict[str, Any]:
+        job = self._job(job_id)
+        if job["status"] != "cancelled":
+            job["status"] = next(self._looks[job_id])
+        return job
+
+    def _cancel_job(self, _: Request, job_id: str) -> dict[str, Any]:
+        job = self._job(job_id)
+        if job["status"] in ("succeeded", "failed"):
+            raise HostError(400, f"Job {job_id} has already ended", "job_terminal")
+        job["status"] = "cancelled"
+        return job
+
+    def _list_jobs(self, request: Request) -> dict[str, Any]:
+        wanted = {
+            match[1]: values[0]
+            for name, values in request.query.items()
+            if (match := re.fullmatch(r"metadata\[(.+)\]", name))
+        }
+        jobs = [
+            job
+            for job in reversed(self.jobs.values())
+            if all(job["metadata"].get(name) == value for name, value in wanted.items())
+        ]
+        return _page(jobs, request, default=20)
+
+    def _list_events(self, request: Request, job_id: str) -> dict[str, Any]:
+        self._job(job_id)
+        return _page(list(reversed(self.events[job_id])), request, most=self.event_page_size)
+
+    # --- models ---
+
+    def _model(self, name: str) -> dict[str, Any]:
+        created = int(time.time())
+        return {"id": name, "object": "model", "created": created, "owned_by": "fake", "shutdown_date": None}
+
+    def _retrieve_model(self, _: Request, name: str) -> dict[str, Any]:
+        if name not in self.models:
+            raise HostError(404, f"The model '{name}' does not exist", "model_not_found", "model")
+        return self.models[name]
+
+    def _list_models(self, _: Request) -> dict[str, Any]:
+        return {"object": "list", "data": list(self.models.values())}
+
+    def _complete(self, request: Request) -> dict[str, Any]:
+        body = request.body
+        if errors := schema_errors("CreateChatCompletionRequest", body):
+            raise HostError(400, errors[0])
+        self._retrieve_model(request, body["model"])
+        message = {"refusal": None, **self.answer(body)}
+        reason = "tool_calls" if message.get("tool_calls") else "stop"
+        return {
+            "id": "chatcmpl-fake",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}],
+            "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+        }
+
+
+def _page(
+    items: list[dict[str, Any]], request: Request, *, default: int = 20, most: int = 100
+) -> dict[str, Any]:
+    limit = min(int(request.query.get("limit", [str(default)])[0]), most)
+    after = request.query.get("after", [None])[0]
+    ids = [item["id"] for item in items]
+    start = ids.index(after) + 1 if after in ids else 0
+    page = items[start : start + limit]
+    return {"object": "list", "data": page, "has_more": start + limit < len(items)}
+
+
+class Part(NamedTuple):
+    filename: str | None
+    content: bytes
+
+
+def _parts(request: Request) -> dict[str, Part]:
+    """The parts of a multipart body by their names, byte for byte."""
+    boundary = request.headers["content-type"].partition("boundary=")[2].encode()
+    parts = {}
+    for piece in request.content.split(b"--" + boundary)[1:-1]:
+        head, _, content = piece.removeprefix(b"\r\n").removesuffix(b"\r\n").partition(b"\r\n\r\n")
+        names = dict(re.findall(r'(name|filename)="([^"]*)"', head.decode()))
+        parts[names["name"]] = Part(names.get("filename"), content)
+    return parts
+
+
+def _headers(response: Response) -> dict[str, str]:
+    return {"content-type": "application/json", **response.headers}
+
+
+def _handler_of(host: FakeHost) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            content = self._content(headers)
+            response = host.respond(self.command, self.path, headers, content)
+            if isinstance(response, Exception):
+                self._reset()
+                return
+            self.send_response(response.status)
+            for name, value in {**_headers(response), "content-length": str(len(response.content))}.items():
+                self.send_header(name, value)
+            # A kept connection would be closed whenever a client is collected, in the midst of another test.
+            self.send_header("connection", "close")
+            self.end_headers()
+            self.wfile.write(response.content)
+
+        do_GET = do_POST = do_DELETE = _answer  # noqa: N815  the names that http.server calls
+
+        def _content(self, headers: dict[str, str]) -> bytes:
+            if headers.get("transfer-encoding") != "chunked":
+                return self.rfile.read(int(headers.get("content-length", 0)))
+            content = b""
+            while size := int(self.rfile.readline(), 16):
+                content += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return content
+
+        def _reset(self) -> None:
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.close_connection = True
+            self.connection.close()
+            self.rfile.close()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    return Handler
