@@ -1,0 +1,1 @@
+"""The `langchain-finetune` command, and the printer of progress: the only room that prints."""
