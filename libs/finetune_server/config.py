@@ -31,10 +31,8 @@ class Timing:
 
     poll_seconds: float = 0.1
     """Between two looks at a trainer and its events."""
-    cancel_grace_seconds: float = 1.0
-    """From SIGTERM to SIGKILL when a job is cancelled."""
-    shutdown_grace_seconds: float = 5.0
-    """The same when the server goes down or a job is paused."""
+    checkpoint_grace_seconds: float = 30.0
+    """For a trainer to write a checkpoint when the server goes down or its job is paused."""
     lock_wait_seconds: float = 60.0
     """For the trainer of a killed server to let go of its job."""
     retry_seconds: float = 5.0

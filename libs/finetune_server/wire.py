@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from finetune_server.ids import checkpoint_id
 from finetune_server.storage.records import EventRecord, FileRecord, JobRecord, ModelRecord
 
 Wire = dict[str, Any]
@@ -62,6 +63,22 @@ def event_object(event: EventRecord) -> Wire:
         "message": event.message,
         "type": event.type,
         "data": event.data,
+    }
+
+
+def checkpoint_object(model: ModelRecord) -> Wire:
+    """OpenAI's `fine_tuning.job.checkpoint`."""
+    if model.job_id is None or model.step is None:
+        msg = f"{model.id} is no checkpoint"
+        raise ValueError(msg)
+    return {
+        "id": checkpoint_id(model.job_id, model.step),
+        "object": "fine_tuning.job.checkpoint",
+        "created_at": model.created_at,
+        "fine_tuned_model_checkpoint": model.id,
+        "fine_tuning_job_id": model.job_id,
+        "metrics": model.metrics or {},
+        "step_number": model.step,
     }
 
 

@@ -20,7 +20,7 @@ from tests.server_process import (
 
 @pytest.fixture(scope="module")
 def module_server(tmp_path_factory):
-    settings = {"timing": {"shutdown_grace_seconds": 0.3}, "limits": {"max_pending_jobs": 4}}
+    settings = {"timing": {"checkpoint_grace_seconds": 0.3}, "limits": {"max_pending_jobs": 4}}
     process = ServerProcess(tmp_path_factory.mktemp("jobs") / "server", **settings)
     yield process.start()
     process.close()
@@ -218,16 +218,41 @@ def test_a_job_says_when_it_will_be_done(server, client):
     assert client.fine_tuning.jobs.retrieve(job_id).estimated_finish is None
 
 
-def test_no_checkpoint_is_offered_as_a_model(server, client):
+def test_the_last_three_checkpoints_are_models_and_can_be_deleted(server, client):
     job = wait_for_status(client, create_job(server), "succeeded")
-    assert client.fine_tuning.jobs.checkpoints.list(job.id).data == []
+    checkpoints = client.fine_tuning.jobs.checkpoints
+    kept = checkpoints.list(job.id).data
+    assert [checkpoint.step_number for checkpoint in kept] == [8, 6, 4]
     with server.http() as http:
-        shown = http.get(f"/fine_tuning/jobs/{job.id}/checkpoints").json()
+        shown = http.get(f"/fine_tuning/jobs/{job.id}/checkpoints", params={"limit": 2}).json()
     check_schema("ListFineTuningJobCheckpointsResponse", shown)
+    assert (shown["has_more"], shown["first_id"], shown["last_id"]) == (True, kept[0].id, kept[1].id)
+    assert [each.id for each in checkpoints.list(job.id, limit=1)] == [each.id for each in kept]
+    names = [checkpoint.fine_tuned_model_checkpoint for checkpoint in kept]
+    assert names == [f"{job.fine_tuned_model}:ckpt-step-{step}" for step in (8, 6, 4)]
+    assert {model.id for model in client.models.list()} >= {*names, job.fine_tuned_model}
+    epochs = server.state_dir / "jobs" / job.id / "epochs"
+    assert sorted(path.name for path in epochs.iterdir()) == ["step-4", "step-6", "step-8"]
+    assert client.models.delete(names[0]).deleted
+    assert [checkpoint.step_number for checkpoint in checkpoints.list(job.id).data] == [6, 4]
+    assert sorted(path.name for path in epochs.iterdir()) == ["step-4", "step-6"]
+    assert client.models.retrieve(job.fine_tuned_model).id == job.fine_tuned_model
+
+
+def test_a_cancelled_job_keeps_the_checkpoints_it_had(server, client):
+    job_id = create_job(server, "--step-seconds 0.2")
+    wait_for_steps(server, job_id, 5)
+    client.fine_tuning.jobs.cancel(job_id)
+    wait_for_no_trainer(server)
+    kept = [each.step_number for each in client.fine_tuning.jobs.checkpoints.list(job_id).data]
+    assert kept[-2:] == [4, 2]
+    told = [message for message in messages(server, job_id) if message.startswith("Checkpoint created")]
+    assert told[0].startswith("Checkpoint created at step 2 with Snapshot ID: ft:smollm2")
+    assert len(told) == len(kept)
 
 
 def test_a_stopped_server_ends_a_trainer_that_ignores_requests_to_end(tmp_path):
-    server = ServerProcess(tmp_path / "server", timing={"shutdown_grace_seconds": 0.3})
+    server = ServerProcess(tmp_path / "server", timing={"checkpoint_grace_seconds": 0.3})
     try:
         server.start()
         create_job(server, "--hang --ignore-sigterm")

@@ -73,7 +73,8 @@ def test_the_result_names_what_was_made(finished):
 
 
 def test_the_first_event_tells_the_resolved_hyperparameters(finished):
-    started, *steps = read_events(finished)
+    started, *rest = read_events(finished)
+    steps = [event for event in rest if event["type"] == "metrics"]
 
     assert (started["type"], started["level"]) == ("message", "info")
     data = started["data"]
@@ -82,7 +83,7 @@ def test_the_first_event_tells_the_resolved_hyperparameters(finished):
     assert data["total_steps"] == NUM_STEPS
     assert data["trained_tokens_total"] == read_result(finished)["trained_tokens"]
     assert [event["data"]["step"] for event in steps] == list(range(1, NUM_STEPS + 1))
-    assert [event["seq"] for event in [started, *steps]] == list(range(1, NUM_STEPS + 2))
+    assert [event["seq"] for event in [started, *rest]] == list(range(1, len(rest) + 2))
 
 
 def test_the_held_out_rows_are_measured_after_each_epoch(finished):
@@ -109,6 +110,20 @@ def test_the_log_is_quiet(finished):
     assert (finished / "trainer.log").read_text() == ""
 
 
+def test_each_epoch_leaves_an_adapter_that_can_be_served(finished):
+    told = [event["data"] for event in read_events(finished) if event["data"].get("phase") == "checkpoint"]
+
+    assert [data["step"] for data in told] == [3, 6, 9]
+    assert [data["metrics"]["full_valid_loss"] for data in told] == [
+        event["data"]["full_valid_loss"]
+        for event in read_events(finished)
+        if "full_valid_loss" in event["data"]
+    ]
+    adapters = [(finished / "epochs" / f"step-{step}" / "adapter.gguf").read_bytes() for step in (3, 6, 9)]
+    assert adapters[2] == (finished / "adapter.gguf").read_bytes()
+    assert len(set(adapters)) == 3
+
+
 def test_scratch_files_are_gone_and_checkpoints_of_the_last_epochs_are_kept(finished):
     assert not (finished / "trainer").exists()
     assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == [
@@ -127,7 +142,9 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(broken_off, finish
     assert read_losses(broken_off, attempt=2) == {
         step: loss for step, loss in read_losses(finished).items() if step > 6
     }
-    for name in ("adapter/adapter_model.safetensors", "adapter.gguf", "step_metrics.csv"):
+    outputs = ["adapter/adapter_model.safetensors", "adapter.gguf", "step_metrics.csv"]
+    epochs = [f"epochs/step-{step}/adapter_model.safetensors" for step in (3, 6, 9)]
+    for name in outputs + epochs:
         assert (broken_off / name).read_bytes() == (finished / name).read_bytes(), name
 
 
@@ -139,10 +156,39 @@ def test_a_damaged_checkpoint_is_skipped_and_told(broken_off, finished):
 
     train(broken_off)
 
-    warning, started = [e for e in read_events(broken_off) if e["attempt"] == 2 and e["type"] == "message"]
+    warning, started, *_ = [e for e in read_events(broken_off) if e["attempt"] == 2]
     assert (warning["level"], warning["data"]) == ("warn", {"step": 6})
     assert started["data"]["resumed_from_step"] == 3
     assert (broken_off / "adapter.gguf").read_bytes() == (finished / "adapter.gguf").read_bytes()
+
+
+def test_a_request_to_end_is_followed_after_a_checkpoint_of_the_step_under_way(tiny_gguf, finished, tmp_path):
+    directory = write_job(tmp_path / "job", tiny_gguf, num_held_out=2, hyperparameters=THREE_EPOCHS)
+    with TrainingProcess(directory) as trainer:
+        trainer.wait_until(lambda: read_losses(directory))
+        trainer.process.terminate()
+        assert trainer.wait() == 5
+    (newest,) = (directory / "checkpoints").iterdir()
+    done = max(read_losses(directory))
+    assert newest.name == f"step-{done}"
+    assert done < NUM_STEPS
+    next_attempt(directory)
+
+    train(directory)
+
+    assert min(read_losses(directory, attempt=2)) == done + 1
+    assert read_losses(directory) == read_losses(finished)
+    assert (directory / "adapter.gguf").read_bytes() == (finished / "adapter.gguf").read_bytes()
+
+
+def test_it_ends_at_once_while_it_is_still_starting(tiny_gguf, tmp_path):
+    directory = write_job(tmp_path / "job", tiny_gguf)
+    with TrainingProcess(directory) as trainer:
+        trainer.wait_until((directory / "events.jsonl").exists)
+        trainer.process.terminate()
+
+        assert trainer.wait(5) == 5
+    assert not (directory / "result.json").exists()
 
 
 def test_a_training_killed_after_its_last_step_only_writes_its_outputs(finished, tmp_path):

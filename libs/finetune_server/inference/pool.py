@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,9 @@ from finetune_server.storage.records import ModelRecord
 _MAX_BASES = 2
 """Loaded at a time: each costs its weights and its context in memory."""
 
+_MAX_CHECKPOINTS = 6
+"""Loaded at a time: there may be three a job, and most are never asked."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +38,7 @@ class Target:
 
 
 class EnginePool:
-    """One engine per base model, with the adapters of all models tuned from it.
+    """One engine per base model, with the adapters of all models tuned from it, and of the checkpoints asked.
 
     A model whose adapter the running engine does not have starts a second engine with the whole list; from
     then on requests go there, and the first one ends with its last answer. An engine whose process has died
@@ -90,7 +93,7 @@ class EnginePool:
         async with self._locks.setdefault(name, asyncio.Lock()):
             if engine := self._running(target):
                 return engine
-            engine = await self._start(target)
+            engine = await self._start(target, self._engines.get(name))
             for replaced in (self._engines.pop(name, None), self._least_used()):
                 if replaced:
                     self._retire(replaced)
@@ -112,9 +115,9 @@ class EnginePool:
             return None
         return self._engines.pop(next(iter(self._engines)))
 
-    async def _start(self, target: Target) -> Engine:
+    async def _start(self, target: Target, replaced: Engine | None) -> Engine:
         base = await asyncio.to_thread(resolve_base, target.model.base)
-        wanted, all_tuned = _adapters(target, base)
+        wanted, all_tuned = _adapters(target, base, replaced.adapters if replaced else ())
         try:
             return await Engine.start(base, all_tuned, self._log_path)
         except EngineError:
@@ -130,20 +133,40 @@ class EnginePool:
         task.add_done_callback(self._retiring.pop)
 
 
-def _adapters(target: Target, base: Base) -> tuple[Path | None, list[Path]]:
-    """Return the model's own adapter and those of all models of its base, as far as they are there.
+def _adapters(target: Target, base: Base, loaded: Sequence[Path]) -> tuple[Path | None, list[Path]]:
+    """Return the model's own adapter, and all to load: those of all models of its base that are there.
+
+    Args:
+        target: The model.
+        base: Its base.
+        loaded: What the engine has loaded that is to be replaced.
 
     Raises:
         ApiError: The model's own adapter is gone.
     """
     name = engine_name(base)
     wanted = _adapter(target.model, name)
-    siblings = (model for model in target.list_tuned() if model.base == base.name)
-    paths = {path for model in siblings if (path := _adapter(model, name))}
-    found = sorted(path for path in paths | ({wanted} if wanted else set()) if path.exists())
-    if target.model.job_id and wanted not in found:
+    tuned = {
+        path: model
+        for model in target.list_tuned()
+        if model.base == base.name and (path := _adapter(model, name)) and path.exists()
+    }
+    if target.model.job_id and wanted not in tuned:
         raise model_not_found(target.model.id)
-    return wanted, found
+    finished = [path for path, model in tuned.items() if model.step is None]
+    return wanted, finished + _checkpoints(target.model, tuned, loaded)
+
+
+def _checkpoints(
+    wanted: ModelRecord, tuned: Mapping[Path, ModelRecord], loaded: Sequence[Path]
+) -> list[Path]:
+    """Return the checkpoints to load: those of the wanted one's job, then those that were asked before."""
+    paths = [path for path, model in tuned.items() if model.step is not None]
+    is_asked = wanted.step is not None
+    # They are asked to be compared with each other.
+    of_job = [path for path in paths if is_asked and tuned[path].job_id == wanted.job_id]
+    asked_before = [path for path in loaded if path in paths]
+    return list(dict.fromkeys(of_job + asked_before))[:_MAX_CHECKPOINTS]
 
 
 def _adapter(model: ModelRecord, engine: EngineName) -> Path | None:

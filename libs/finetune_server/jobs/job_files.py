@@ -6,7 +6,8 @@ training.jsonl              the training file, a second name of the uploaded byt
 validation.jsonl            the validation file, likewise
 lock                        flock'ed by the trainer for its life
 events.jsonl                the trainer's events, appended
-checkpoints/step-N/         renamed into place when complete
+checkpoints/step-N/         where to go on from, renamed into place when complete
+epochs/step-N/              an epoch's adapter, likewise; the last three stay, as models of their own
 result.json                 renamed into place last
 trainer.log                 the trainer's standard output and error
 ```

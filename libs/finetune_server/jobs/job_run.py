@@ -8,6 +8,12 @@ from typing import Any
 
 from finetune_server.config import Settings
 from finetune_server.jobs import job_files
+from finetune_server.jobs.checkpoint_models import (
+    checkpoint_models,
+    discard_checkpoints,
+    discard_other_epochs,
+    with_names,
+)
 from finetune_server.jobs.outcome import Succeeded, keep_result_file, model_of, read_outcome
 from finetune_server.jobs.trainer_events import Pace, parse_event, read_new_lines, resolved_hyperparameters
 from finetune_server.jobs.trainer_process import TrainerProcess, describe_exit
@@ -86,6 +92,7 @@ class JobRun:
         job = self._store.jobs.get(self._id)
         if job is not None and job.is_terminal:
             job_files.discard_work(self._dir)
+            discard_other_epochs(self._dir, self._store.checkpoints(self._id))
 
     def _wanted(self) -> JobRecord | None:
         """The job, None when it is not to be trained (any more)."""
@@ -155,16 +162,20 @@ class JobRun:
         self._count_death(f"ended with {describe_exit(code)}{memory}")
 
     def _watch(self, process: TrainerProcess) -> None:
+        """Waits for the trainer's end; asks for it when the job is to be paused or the server goes down."""
         timing = self._settings.timing
+        deadline: float | None = None
         while not process.has_exited():
             self._take_in_events()
-            job = self._wanted()
-            if job is None or job.status == "pausing":
-                is_cancelled = job is None and not self._closing.is_set()
-                grace = timing.cancel_grace_seconds if is_cancelled else timing.shutdown_grace_seconds
-                process.stop(grace_seconds=grace)
+            job = self._store.jobs.get(self._id)
+            if job is None or job.status not in {"running", "pausing"}:
+                return  # cancelled: nothing of it will be needed
+            if deadline is not None and time.monotonic() > deadline:
                 return
-            self._closing.wait(timing.poll_seconds)
+            if deadline is None and (job.status == "pausing" or self._closing.is_set()):
+                process.ask_to_end()
+                deadline = time.monotonic() + timing.checkpoint_grace_seconds
+            time.sleep(timing.poll_seconds)
 
     def _take_in_events(self) -> None:
         """Enters the trainer's new events, and how far they were read, in one transaction."""
@@ -177,12 +188,16 @@ class JobRun:
         events = [event for line in new.lines if (event := parse_event(line)) is not None]
         if len(events) < len(new.lines):
             _log.warning("job %s: %s lines are no events", job.id, len(new.lines) - len(events))
+        checkpoints = checkpoint_models(job, events, self._dir)
         changes: dict[str, Any] = {"events_offset": new.offset}
         if hyperparameters := resolved_hyperparameters(events):
             changes["hyperparameters"] = hyperparameters
         if finish := self._pace.estimated_finish(events, now=time.time()):
             changes["estimated_finish"] = finish
-        self._store.jobs.transition(self._id, when={"running", "pausing"}, changes=changes, events=events)
+        old = self._store.enter_progress(
+            self._id, changes=changes, events=with_names(events, checkpoints), checkpoints=checkpoints
+        )
+        discard_checkpoints(old)
 
     def _count_death(self, how: str) -> None:
         job = self._store.jobs.get(self._id)

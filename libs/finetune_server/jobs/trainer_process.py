@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -13,7 +12,6 @@ from finetune_server.jobs.job_files import TRAINER_LOG
 
 _VMSTAT = Path("/proc/vmstat")
 _CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
-_STEP_SECONDS = 0.02
 
 
 class TrainerProcess:
@@ -53,12 +51,9 @@ class TrainerProcess:
         """Whether the trainer has ended."""
         return self._process.poll() is not None
 
-    def stop(self, *, grace_seconds: float) -> None:
-        """Asks the trainer to end, and ends it when it has not after the grace."""
-        deadline = time.monotonic() + grace_seconds
+    def ask_to_end(self) -> None:
+        """Asks the trainer to write a checkpoint and to end."""
         self._signal(signal.SIGTERM)
-        while not self.has_exited() and time.monotonic() < deadline:
-            time.sleep(_STEP_SECONDS)
 
     def finish(self) -> int:
         """Ends what is left of the trainer and its children, and gives its exit code."""

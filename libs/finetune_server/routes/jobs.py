@@ -83,10 +83,13 @@ def list_events(job_id: str, store: StoreOf, after: After = None, limit: JobLimi
 
 
 @router.get("/{job_id}/checkpoints")
-def list_checkpoints(job_id: str, store: StoreOf) -> wire.Wire:
-    """Checkpoints that can be asked as models: none, as those that a job keeps are for going on from."""
+def list_checkpoints(job_id: str, store: StoreOf, after: After = None, limit: JobLimit = 10) -> wire.Wire:
+    """The adapters of a job's last epochs, newest first; each can be asked as a model."""
     _found(store, job_id)
-    return wire.bounded_list_object([], has_more=False, empty=None)
+    shown = [wire.checkpoint_object(model) for model in store.checkpoints(job_id)]
+    ids = [checkpoint["id"] for checkpoint in shown]
+    rest = shown[ids.index(after) + 1 :] if after in ids else shown if after is None else []
+    return wire.bounded_list_object(rest[:limit], has_more=len(rest) > limit, empty=None)
 
 
 @limits_router.get("/model_limits")

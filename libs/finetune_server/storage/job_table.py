@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from finetune_server.ids import new_id
+from finetune_server.ids import derived_id, new_id
 from finetune_server.storage.database import Database
 from finetune_server.storage.records import (
     EventLevel,
@@ -39,6 +39,12 @@ class NewEvent:
         step = self.data.get("step") if self.type == "metrics" else None
         return step if isinstance(step, int) else None
 
+    @property
+    def checkpoint_step(self) -> int | None:
+        """The training step of the checkpoint that the event tells of."""
+        step = self.data.get("step") if self.data.get("phase") == "checkpoint" else None
+        return step if isinstance(step, int) else None
+
 
 class JobTable:
     """What the store knows of jobs."""
@@ -60,7 +66,7 @@ class JobTable:
             insert_row(connection, "jobs", row)
             pairs = [(key, value, job.id) for key, value in (job.metadata or {}).items()]
             connection.executemany("INSERT INTO job_metadata (key, value, job_id) VALUES (?, ?, ?)", pairs)
-            _insert_events(connection, job.id, events)
+            insert_events(connection, job.id, events)
 
     def get(self, job_id: str) -> JobRecord | None:
         """The job of that id."""
@@ -153,7 +159,7 @@ def change_job(
         values = {column: _to_column(column, value) for column, value in changes.items()}
         query = f"UPDATE jobs SET {assignments} WHERE id = :id"  # noqa: S608 - columns are checked above
         connection.execute(query, values | {"id": job_id})
-    _insert_events(connection, job_id, events)
+    insert_events(connection, job_id, events)
     return _job_of(connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone())
 
 
@@ -163,15 +169,24 @@ def insert_row(connection: sqlite3.Connection, table: str, row: Mapping[str, Any
     connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608 - see above
 
 
-def _insert_events(connection: sqlite3.Connection, job_id: str, events: Iterable[NewEvent]) -> None:
+def insert_events(connection: sqlite3.Connection, job_id: str, events: Iterable[NewEvent]) -> list[NewEvent]:
+    """Enters events, and returns those that are new: a step or a checkpoint is told once."""
     query = (
         "INSERT INTO events (id, job_id, created_at, level, type, message, data, step)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id, step) WHERE step IS NOT NULL DO NOTHING"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
     )
+    entered = []
     for event in events:
         data = json.dumps(dict(event.data))
         told = (event.created_at, event.level, event.type, event.message, data, event.step)
-        connection.execute(query, (new_id("ftevent"), job_id, *told))
+        if connection.execute(query, (_event_id(job_id, event), job_id, *told)).rowcount:
+            entered.append(event)
+    return entered
+
+
+def _event_id(job_id: str, event: NewEvent) -> str:
+    step = event.checkpoint_step
+    return new_id("ftevent") if step is None else derived_id("ftevent", job_id, f"checkpoint {step}")
 
 
 def _metadata_conditions(metadata: Mapping[str, str] | None) -> tuple[list[str], list[str]]:

@@ -103,6 +103,10 @@ class ModelRecord:
     max_model_len: int | None = None
     weights_sha256: str | None = None
     """Of the base's weights."""
+    step: int | None = None
+    """Of a checkpoint: the training step."""
+    metrics: dict[str, Any] | None = None
+    """Of a checkpoint: what was measured at that step."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,4 +86,11 @@ CREATE TABLE bases (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_CHECKPOINTS = """
+-- The training step of a checkpoint, and what was measured then; NULL for the model a job ends with.
+ALTER TABLE models ADD COLUMN step INTEGER;
+ALTER TABLE models ADD COLUMN metrics TEXT;
+CREATE INDEX models_of_job ON models (job_id, step);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CHECKPOINTS)

@@ -1,13 +1,23 @@
 """The server's memory: one SQLite file, of which the server is the only writer."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from finetune_server.storage.database import Database
-from finetune_server.storage.job_table import JobTable, NewEvent, change_job, insert_row
+from finetune_server.storage.job_table import (
+    JobTable,
+    NewEvent,
+    change_job,
+    insert_events,
+    insert_row,
+)
 from finetune_server.storage.records import EventRecord, FileRecord, JobRecord, ModelRecord, Page
+
+NUM_CHECKPOINTS = 3
+"""Of one job that are kept, as OpenAI does."""
 
 __all__ = ["EventRecord", "FileRecord", "JobRecord", "ModelRecord", "NewEvent", "Page", "Store"]
 
@@ -86,6 +96,36 @@ class Store:
         with self._database.transaction() as connection:
             return connection.execute("DELETE FROM files WHERE id = ?", (file_id,)).rowcount > 0
 
+    def enter_progress(
+        self,
+        job_id: str,
+        *,
+        changes: Mapping[str, Any],
+        events: Iterable[NewEvent],
+        checkpoints: Mapping[int, ModelRecord],
+    ) -> list[ModelRecord]:
+        """Enters what a trainer has told of a job that still runs.
+
+        Args:
+            job_id: The job.
+            changes: Columns of the job.
+            events: What was told; a step or a checkpoint that was told before is left out.
+            checkpoints: The model of each step of which the events tell that it is a checkpoint.
+
+        Returns:
+            The checkpoints that are not offered any more, as newer ones have come.
+        """
+        with self._database.transaction() as connection:
+            job = change_job(connection, job_id, when={"running", "pausing"}, changes=changes)
+            if job is None:
+                return []
+            for event in insert_events(connection, job_id, events):
+                if event.checkpoint_step is not None and event.checkpoint_step in checkpoints:
+                    insert_row(connection, "models", self._model_row(checkpoints[event.checkpoint_step]))
+            old = self._checkpoints(connection, job_id)[NUM_CHECKPOINTS:]
+            connection.executemany("DELETE FROM models WHERE id = ?", [(model.id,) for model in old])
+            return old
+
     def finish_job(
         self,
         job_id: str,
@@ -118,6 +158,15 @@ class Store:
         with self._database.reading() as connection:
             return [self._tuned_of(row) for row in connection.execute(f"{_TUNED} ORDER BY models.seq")]
 
+    def checkpoints(self, job_id: str) -> list[ModelRecord]:
+        """The checkpoints of a job that can be asked, newest first."""
+        with self._database.reading() as connection:
+            return self._checkpoints(connection, job_id)
+
+    def _checkpoints(self, connection: sqlite3.Connection, job_id: str) -> list[ModelRecord]:
+        query = f"{_TUNED} WHERE job_id = ? AND step IS NOT NULL ORDER BY step DESC"
+        return [self._tuned_of(row) for row in connection.execute(query, (job_id,))]
+
     def delete_model(self, model_id: str) -> bool:
         """Forgets a tuned model; whether there was one."""
         with self._database.transaction() as connection:
@@ -146,6 +195,8 @@ class Store:
             "adapter_gguf": self._relative(model.adapter_gguf),
             "job_id": model.job_id,
             "created_at": model.created_at,
+            "step": model.step,
+            "metrics": None if model.metrics is None else json.dumps(model.metrics),
         }
 
     def _relative(self, path: Path | None) -> str | None:
@@ -161,6 +212,8 @@ class Store:
             created_at=row["created_at"],
             max_model_len=row["max_model_len"],
             weights_sha256=row["weights_sha256"],
+            step=row["step"],
+            metrics=json.loads(row["metrics"]) if row["metrics"] else None,
         )
 
 

@@ -1,8 +1,9 @@
 """One training, in a process of its own: `python -m finetune_server.training JOBDIR`.
 
 Whatever can be foreseen ends in `result.json` and exit code 0. A process that ends without one was killed,
-and is started again. It lives no longer than its standard input stays open: whoever started it holds the
-other end, and the kernel closes that even when the holder is killed.
+and is started again. On SIGTERM it writes a checkpoint and ends with exit code 5. It lives no longer than its
+standard input stays open: whoever started it holds the other end, and the kernel closes that even when the
+holder is killed.
 """
 
 import errno
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from finetune_server.errors import UnknownBase
-from finetune_server.training.errors import TrainingError
+from finetune_server.training.errors import TrainingError, TrainingStopped
 from finetune_server.training.events import EventLog
 from finetune_server.training.job import RESULT_FILE, failure, read_job, write_result
+from finetune_server.training.stop_request import EXIT_STOPPED, StopRequest
 
 _EXIT_ORPHANED: Final = 3
 _EXIT_LOCKED: Final = 4
@@ -33,6 +35,8 @@ _OUT_OF_MEMORY: Final = re.compile(
 def main() -> int:
     """Trains the job in the directory that the command line names."""
     directory = Path(sys.argv[1])
+    stop = StopRequest()
+    stop.listen()
     threading.Thread(target=_end_with_standard_input, name="standard-input", daemon=True).start()
     with (directory / "lock").open("ab") as lock:
         try:
@@ -41,13 +45,18 @@ def main() -> int:
             print(f"another process trains in {directory}", file=sys.stderr)  # noqa: T201 - the trainer's log
             return _EXIT_LOCKED
         if not (directory / RESULT_FILE).exists():
-            write_result(directory, _result(directory))
+            try:
+                write_result(directory, _result(directory, stop))
+            except TrainingStopped:
+                return EXIT_STOPPED
     return 0
 
 
-def _result(directory: Path) -> dict[str, Any]:
+def _result(directory: Path, stop: StopRequest) -> dict[str, Any]:
     try:
-        return _train(directory)
+        return _train(directory, stop)
+    except TrainingStopped:
+        raise
     except TrainingError as error:
         return failure(error)
     except UnknownBase as error:
@@ -58,14 +67,14 @@ def _result(directory: Path) -> dict[str, Any]:
         return failure(_unforeseen(error))
 
 
-def _train(directory: Path) -> dict[str, Any]:
+def _train(directory: Path, stop: StopRequest) -> dict[str, Any]:
     job = read_job(directory)
     _prepare_libraries()
     with EventLog(directory / "events.jsonl", job.attempt) as log:
         # Importing torch and transformers takes seconds, in which a closed standard input must be seen.
         from finetune_server.training.supervised import train_supervised  # noqa: PLC0415
 
-        result = train_supervised(job, log)
+        result = train_supervised(job, log, stop)
     return {**result, "peak_rss_bytes": _peak_rss_bytes()}
 
 

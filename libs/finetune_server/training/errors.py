@@ -17,6 +17,10 @@ class TrainingError(Exception):
         self.param = param
 
 
+class TrainingStopped(Exception):
+    """The server has asked the trainer to end; its checkpoint is written."""
+
+
 class UnsupportedBaseError(TrainingError):
     """A base model that cannot be trained, or not without changing it."""
 

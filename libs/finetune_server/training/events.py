@@ -56,6 +56,12 @@ class EventLog:
             text += f", validation loss={data['full_valid_loss']:.2f}"
         self._append("metrics", "info", text, data)
 
+    def checkpoint(self, metrics: Mapping[str, Any]) -> None:
+        """The adapter of an epoch can be served; `metrics` are those of its last step."""
+        measured = {name: value for name, value in metrics.items() if name != "total_steps"}
+        data = {"phase": "checkpoint", "step": metrics["step"], "metrics": measured}
+        self._append("message", "info", f"Checkpoint created at step {metrics['step']}", data)
+
     def _append(self, kind: str, level: str, text: str, data: Mapping[str, Any]) -> None:
         self._seq += 1
         event = {

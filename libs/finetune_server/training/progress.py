@@ -10,9 +10,11 @@ from typing import Any, Final
 from transformers import TrainerCallback
 
 from finetune_server.training.checkpoints import Checkpoints
+from finetune_server.training.epochs import EpochAdapters
 from finetune_server.training.errors import TrainingError
 from finetune_server.training.events import EventLog
 from finetune_server.training.plan import Plan
+from finetune_server.training.stop_request import StopRequest
 
 _SECONDS_BETWEEN_CHECKPOINTS: Final = 10.0
 
@@ -47,39 +49,52 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
         plan: The job's plan.
         log: Where events go.
         checkpoints: Where checkpoints go.
+        epochs: Where the adapters of the epochs go.
+        stop: Whether the server has asked the trainer to end.
         validate: Measures the held-out rows; None where there are none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a step may touch, each with a name of its own
         self,
         plan: Plan,
         log: EventLog,
+        *,
         checkpoints: Checkpoints,
+        epochs: EpochAdapters,
+        stop: StopRequest,
         validate: Callable[[], Score] | None,
     ) -> None:
         self._plan = plan
         self._log = log
         self._checkpoints = checkpoints
+        self._epochs = epochs
+        self._stop = stop
+        self._metrics: dict[str, Any] = {}
         self._validate = validate
         self._last_checkpoint = time.monotonic()
         self.score = Score()
         """Of the step under way; the trainer adds to it."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Reports the step; asks for a checkpoint at the end of an epoch and when one is due.
+        """Reports the step; asks for a checkpoint at the end of an epoch, when one is due, and before a stop.
 
         Raises:
             TrainingError: The loss is no number any more.
         """
         del args
         step: int = state.global_step
-        is_epoch_end = step % (self._plan.total_steps // self._plan.n_epochs) == 0
-        self._log.metrics(self._metrics(step, is_epoch_end=is_epoch_end))
+        is_epoch_end = self._is_epoch_end(step)
+        self._metrics = self._measured(step, is_epoch_end=is_epoch_end)
+        self._log.metrics(self._metrics)
         self.score = Score()
         is_due = time.monotonic() - self._last_checkpoint >= _SECONDS_BETWEEN_CHECKPOINTS
-        control.should_save = is_epoch_end or is_due
+        control.should_save = is_epoch_end or is_due or self._stop.is_made
+        control.should_training_stop = self._stop.is_made
 
-    def _metrics(self, step: int, *, is_epoch_end: bool) -> dict[str, Any]:
+    def _is_epoch_end(self, step: int) -> bool:
+        return step % (self._plan.total_steps // self._plan.n_epochs) == 0
+
+    def _measured(self, step: int, *, is_epoch_end: bool) -> dict[str, Any]:
         train_loss = self.score.mean_loss()
         if not math.isfinite(train_loss):
             msg = (
@@ -103,5 +118,10 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
         """Keeps the checkpoint that the trainer has written."""
         del control
         step: int = state.global_step
-        self._checkpoints.keep(Path(args.output_dir) / f"checkpoint-{step}", step)
+        written = Path(args.output_dir) / f"checkpoint-{step}"
+        if self._is_epoch_end(step):
+            # Before the checkpoint, from which a killed trainer's successor would not come here again.
+            self._epochs.keep(written, step)
+            self._log.checkpoint(self._metrics)
+        self._checkpoints.keep(written, step)
         self._last_checkpoint = time.monotonic()

@@ -21,18 +21,19 @@ from finetune_server.training.base_model import hugging_face_dir
 from finetune_server.training.checkpoints import Checkpoint, Checkpoints
 from finetune_server.training.collator import Layout, collate
 from finetune_server.training.device import Device, choose_device
-from finetune_server.training.errors import UnsupportedBaseError
+from finetune_server.training.epochs import ADAPTER_GGUF, EpochAdapters
+from finetune_server.training.errors import TrainingStopped, UnsupportedBaseError
 from finetune_server.training.events import EventLog, write_step_metrics
 from finetune_server.training.examples import Example, RowSource, load_tokenizer, read_examples
 from finetune_server.training.job import TrainingJob
 from finetune_server.training.plan import Plan, make_plan
 from finetune_server.training.progress import Progress
 from finetune_server.training.shared_prefix import can_share, collate_shared, shared_length
+from finetune_server.training.stop_request import StopRequest
 
 LORA: Final = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 
 _ADAPTER_DIR: Final = "adapter"
-_ADAPTER_GGUF: Final = "adapter.gguf"
 _STEP_METRICS: Final = "step_metrics.csv"
 
 
@@ -50,11 +51,12 @@ class _Setup:
     device: Device
 
 
-def train_supervised(job: TrainingJob, log: EventLog) -> dict[str, Any]:
+def train_supervised(job: TrainingJob, log: EventLog, stop: StopRequest) -> dict[str, Any]:
     """Trains a job from where it stands to its end, and returns what `result.json` says of it.
 
     Raises:
         TrainingError: The job cannot succeed.
+        TrainingStopped: The server wants it to go on later.
         UnknownBase: The base is not (any more) to be had.
     """
     setup = _set_up(job)
@@ -66,7 +68,8 @@ def train_supervised(job: TrainingJob, log: EventLog) -> dict[str, Any]:
     _announce(setup, log, checkpoint)
     model = _load_model(setup)
     start = time.monotonic()
-    _train(setup, model, log, checkpoints, checkpoint)
+    progress = _progress(setup, model, log, checkpoints, stop)
+    _train(setup, model, progress, checkpoint, stop)
     train_seconds = time.monotonic() - start
     return {
         "status": "succeeded",
@@ -159,16 +162,32 @@ def _load_model(setup: _Setup) -> Any:
     return model
 
 
+def _progress(
+    setup: _Setup, model: Any, log: EventLog, checkpoints: Checkpoints, stop: StopRequest
+) -> Progress:
+    has_gguf = setup.base.gguf_path is not None
+    look = partial(measure, model, setup.held_out, setup.plan.rows_at_once, setup.layout)
+    return Progress(
+        setup.plan,
+        log,
+        checkpoints=checkpoints,
+        epochs=EpochAdapters(setup.job.directory / "epochs", setup.base_dir, has_gguf),
+        stop=stop,
+        validate=look if setup.held_out else None,
+    )
+
+
 def _train(
-    setup: _Setup, model: Any, log: EventLog, checkpoints: Checkpoints, checkpoint: Checkpoint | None
+    setup: _Setup, model: Any, progress: Progress, checkpoint: Checkpoint | None, stop: StopRequest
 ) -> None:
     if checkpoint is not None and checkpoint.step >= setup.plan.total_steps:
         load_adapter(model, checkpoint.path)
         return
-    look = partial(measure, model, setup.held_out, setup.plan.rows_at_once, setup.layout)
-    progress = Progress(setup.plan, log, checkpoints, look if setup.held_out else None)
     trainer = AdapterTrainer(model, _arguments(setup), setup.rows, progress, setup.layout)
+    stop.hear()
     trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
+    if trainer.state.global_step < setup.plan.total_steps:
+        raise TrainingStopped
 
 
 def _arguments(setup: _Setup) -> TrainingArguments:
@@ -207,12 +226,12 @@ def _write_outputs(setup: _Setup, model: Any) -> dict[str, str | None]:
     _replace_dir(adapter_dir, partial(model.save_pretrained, save_embedding_layers=False))
     has_gguf = setup.base.gguf_path is not None
     if has_gguf:
-        write_adapter_gguf(adapter_dir, setup.base_dir, directory / _ADAPTER_GGUF)
+        write_adapter_gguf(adapter_dir, setup.base_dir, directory / ADAPTER_GGUF)
     write_step_metrics(directory / "events.jsonl", directory / _STEP_METRICS)
     shutil.rmtree(_scratch_dir(setup), ignore_errors=True)
     return {
         "adapter_dir": _ADAPTER_DIR,
-        "adapter_gguf": _ADAPTER_GGUF if has_gguf else None,
+        "adapter_gguf": ADAPTER_GGUF if has_gguf else None,
         "result_csv": _STEP_METRICS,
     }
 

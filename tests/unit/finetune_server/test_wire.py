@@ -35,6 +35,25 @@ def test_an_event_is_openais():
     check_schema("FineTuningJobEvent", wire.event_object(event))
 
 
+def test_a_checkpoint_is_openais():
+    checkpoint = ModelRecord(
+        id="ft:base:local::x:ckpt-step-3",
+        base="base",
+        adapter_gguf=None,
+        adapter_dir=Path("epochs/step-3"),
+        job_id=job().id,
+        created_at=4,
+        step=3,
+        metrics={"step": 3, "train_loss": 0.5, "train_mean_token_accuracy": 0.25},
+    )
+    shown = wire.checkpoint_object(checkpoint)
+    check_schema("FineTuningJobCheckpoint", shown)
+    assert shown["id"].startswith("ftckpt_")
+    assert (shown["step_number"], shown["metrics"]) == (3, checkpoint.metrics)
+    with pytest.raises(ValueError, match="is no checkpoint"):
+        wire.checkpoint_object(ModelRecord(**vars(checkpoint) | {"step": None}))
+
+
 def test_a_base_tells_its_weights_and_a_tuned_model_its_parent():
     base = ModelRecord(
         id="b",

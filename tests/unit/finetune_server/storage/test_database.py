@@ -4,6 +4,7 @@ import pytest
 
 from finetune_server.storage.database import Database, StoreVersionError
 from finetune_server.storage.schema import MIGRATIONS
+from finetune_server.storage.store import Store
 
 
 @pytest.fixture
@@ -36,6 +37,28 @@ def test_a_migration_that_fails_leaves_the_version_before(tmp_path, monkeypatch)
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'new'").fetchone() == (0,)
     connection.close()
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_has(tmp_path):
+    path = tmp_path / "server.sqlite"
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1;")
+    connection.execute(
+        "INSERT INTO jobs (id, status, base, training_file, method, hyperparameters, seed, created_at)"
+        " VALUES ('ftjob-1', 'succeeded', 'base', 'file-1', 'supervised', '{}', 1, 5)"
+    )
+    connection.execute(
+        "INSERT INTO models (id, base, adapter_dir, job_id, created_at)"
+        " VALUES ('ft:base:local::x', 'base', 'jobs/ftjob-1/adapter', 'ftjob-1', 6)"
+    )
+    connection.commit()
+    connection.close()
+    store = Store.open(path)
+    (model,) = store.list_models()
+    assert (model.id, model.step, model.metrics) == ("ft:base:local::x", None, None)
+    assert store.jobs.get("ftjob-1").status == "succeeded"
+    assert store.checkpoints("ftjob-1") == []
+    store.close()
 
 
 def test_the_reading_connection_cannot_write(database):

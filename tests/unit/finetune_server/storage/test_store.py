@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune_server.storage.job_table import NewEvent
 from finetune_server.storage.records import JobRecord, ModelRecord
 from finetune_server.storage.store import Store
 from tests.server_records import file, job, messages, said
@@ -67,6 +68,59 @@ def test_what_a_finished_job_leaves_is_entered_together(store, tmp_path):
     assert store.find_file(file(5).id, now=0) is not None
     assert store.delete_model(model.id)
     assert store.find_model(model.id) is None
+
+
+def checkpoint_of(root: Path, made_by: JobRecord, step: int) -> ModelRecord:
+    adapter_dir = root / "jobs" / made_by.id / "epochs" / f"step-{step}"
+    return ModelRecord(
+        id=f"ft:base:local::x:ckpt-step-{step}",
+        base="base",
+        adapter_gguf=None,
+        adapter_dir=adapter_dir,
+        job_id=made_by.id,
+        created_at=step,
+        step=step,
+        metrics={"step": step, "train_loss": 0.5},
+    )
+
+
+def tell_checkpoints(store: Store, root: Path, *steps: int) -> list[int | None]:
+    """Enters checkpoints; the steps of those that are offered no more."""
+    made = {step: checkpoint_of(root, job(), step) for step in steps}
+    events = [
+        NewEvent(message=f"Checkpoint {step}", created_at=step, data={"phase": "checkpoint", "step": step})
+        for step in steps
+    ]
+    old = store.enter_progress(job().id, changes={}, events=events, checkpoints=made)
+    return [model.step for model in old]
+
+
+def test_the_last_three_checkpoints_of_a_job_are_kept_and_told_once(store, tmp_path):
+    store.add_base("base", weights_sha256="w", max_model_len=64, now=1)
+    store.jobs.create(job(status="running"), [])
+    assert tell_checkpoints(store, tmp_path, 2, 4) == []
+    assert tell_checkpoints(store, tmp_path, 4, 6, 8) == [2]
+    newest, *_ = kept = store.checkpoints(job().id)
+    assert [model.step for model in kept] == [8, 6, 4]
+    assert newest == store.find_model("ft:base:local::x:ckpt-step-8")
+    assert (newest.metrics, newest.max_model_len) == ({"step": 8, "train_loss": 0.5}, 64)
+    assert messages(store, job().id) == ["Checkpoint 2", "Checkpoint 4", "Checkpoint 6", "Checkpoint 8"]
+
+
+@pytest.mark.parametrize("step", [2, 8], ids=["one that has had its time", "one that was deleted"])
+def test_a_checkpoint_told_again_does_not_come_back(store, tmp_path, step):
+    store.jobs.create(job(status="running"), [])
+    tell_checkpoints(store, tmp_path, 2, 4, 6, 8)
+    assert store.delete_model("ft:base:local::x:ckpt-step-8")
+    tell_checkpoints(store, tmp_path, step)
+    assert [model.step for model in store.checkpoints(job().id)] == [6, 4]
+
+
+def test_a_job_that_has_ended_takes_no_checkpoint(store, tmp_path):
+    store.jobs.create(job(status="cancelled"), [])
+    assert tell_checkpoints(store, tmp_path, 2) == []
+    assert store.checkpoints(job().id) == []
+    assert messages(store, job().id) == []
 
 
 def test_a_job_that_was_cancelled_meanwhile_leaves_nothing(store, tmp_path):

@@ -8,10 +8,11 @@ import pytest
 from finetune_server.errors import UnknownBase
 from finetune_server.training import __main__ as trainer
 from finetune_server.training.errors import TrainingError
+from finetune_server.training.stop_request import StopRequest
 
 
 def end_with(monkeypatch, error: Exception) -> None:
-    def fail(_directory):
+    def fail(_directory, _stop):
         raise error
 
     monkeypatch.setattr(trainer, "_train", fail)
@@ -42,7 +43,7 @@ def end_with(monkeypatch, error: Exception) -> None:
 def test_every_error_has_a_code_and_a_way_out(monkeypatch, tmp_path, error, code, param):
     end_with(monkeypatch, error)
 
-    result = trainer._result(tmp_path)
+    result = trainer._result(tmp_path, StopRequest())
 
     assert result["status"] == "failed"
     assert (result["error"]["code"], result["error"]["param"]) == (code, param)
@@ -52,7 +53,7 @@ def test_every_error_has_a_code_and_a_way_out(monkeypatch, tmp_path, error, code
 def test_what_was_not_foreseen_is_in_the_log(monkeypatch, capsys, tmp_path):
     end_with(monkeypatch, ZeroDivisionError("why"))
 
-    trainer._result(tmp_path)
+    trainer._result(tmp_path, StopRequest())
 
     assert "ZeroDivisionError: why" in capsys.readouterr().err
 
@@ -75,7 +76,7 @@ def test_an_unknown_method_needs_no_torch_to_be_refused(tmp_path):
         )
     )
 
-    assert trainer._result(tmp_path)["error"]["code"] == "unsupported_method"
+    assert trainer._result(tmp_path, StopRequest())["error"]["code"] == "unsupported_method"
 
 
 def test_the_peak_of_memory_is_that_of_this_process():
