@@ -53,8 +53,10 @@ format: $(VENV)/.developing  ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.developing  ## Measure, and print one table
+bench: $(VENV)/.developing  ## Measure the pipe and the server, and print a table of each
 	$(BIN)/python benchmarks/pipe.py
+	@echo
+	$(BIN)/python benchmarks/server.py
 
 clean:  ## Remove what make has installed and built
 	rm -rf $(VENV) $(MIN_VENV) dist build examples/calculator/out
