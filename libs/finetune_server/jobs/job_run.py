@@ -91,8 +91,9 @@ class JobRun:
     def _clear_up(self) -> None:
         job = self._store.jobs.get(self._id)
         if job is not None and job.is_terminal:
-            job_files.discard_work(self._dir)
+            # The work last: what is left of it tells the next start that there is something to clear up.
             discard_other_epochs(self._dir, self._store.checkpoints(self._id))
+            job_files.discard_work(self._dir)
 
     def _wanted(self) -> JobRecord | None:
         """The job, None when it is not to be trained (any more)."""

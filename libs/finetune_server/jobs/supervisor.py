@@ -10,6 +10,7 @@ from typing import Any
 from finetune_server.config import Settings
 from finetune_server.jobs import job_files
 from finetune_server.jobs.job_run import JobRun
+from finetune_server.jobs.sweep import sweep
 from finetune_server.jobs.validation import FileParam, InvalidFileError, check_file
 from finetune_server.storage.job_table import NewEvent
 from finetune_server.storage.records import JobError, JobRecord, JobStatus
@@ -45,6 +46,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Begins; jobs that an earlier server left unfinished come first."""
+        # Before the first request: a job that is just being created has a directory before it has a row.
+        sweep(self._settings, self._store)
         self._thread.start()
 
     def wake(self) -> None:
