@@ -22,12 +22,12 @@ from finetune_server.routes import chat_completions, files, jobs, models
 from finetune_server.storage.store import Store
 
 
-def create_app(settings: Settings, *, key: str) -> FastAPI:
+def create_app(settings: Settings, *, keys: KeyCheck) -> FastAPI:
     """Makes the server's app.
 
     Args:
         settings: The server's. Its state directory must be the caller's alone: `lifecycle.py` sees to it.
-        key: The API key that opens it.
+        keys: Who may come in.
     """
     app = FastAPI(
         title="langchain-finetune server",
@@ -42,7 +42,7 @@ def create_app(settings: Settings, *, key: str) -> FastAPI:
     app.state.activity = Activity()
     app.add_middleware(
         Gate,
-        keys=KeyCheck(key),
+        keys=keys,
         activity=app.state.activity,
         max_body_bytes=settings.limits.max_body_bytes,
     )

@@ -5,23 +5,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from finetune_server.ids import Kind, is_id
+from finetune_server.logs import LogFormat, LogLevel
 
-_MIB = 1024 * 1024
+MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What is refused, each with an error of its own, before it can do harm."""
 
-    max_file_bytes: int = 512 * _MIB
+    max_file_bytes: int = 512 * MIB
     """OpenAI's own cap for one uploaded file."""
-    max_body_bytes: int = 16 * _MIB
+    max_body_bytes: int = 16 * MIB
     """Of every request but an upload."""
-    max_row_bytes: int = 8 * _MIB
+    max_row_bytes: int = 8 * MIB
     """One line of a training file, which is held in memory as a whole."""
     max_rows: int = 1_000_000
     max_pending_jobs: int = 100
-    min_free_bytes: int = 64 * _MIB
+    min_free_bytes: int = 64 * MIB
     """Disk that an upload or a new job must leave free."""
 
 
@@ -51,15 +52,19 @@ class Settings:
         max_concurrent_jobs: How many jobs train at a time.
         trainer_command: The program that trains; the job's directory is its last argument.
         log_level: Of the server's own log.
+        log_format: Of its entries.
+        log_file: Where it goes, kept from growing; None is standard error.
     """
 
     state_dir: Path
     host: str = "127.0.0.1"
     port: int | None = None
-    idle_minutes: float = 30.0
+    idle_minutes: float = 0.0
     max_concurrent_jobs: int = 1
     trainer_command: tuple[str, ...] = (sys.executable, "-m", "finetune_server.training")
-    log_level: str = "info"
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
+    log_file: Path | None = None
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
 
@@ -75,8 +80,13 @@ class Settings:
 
     @property
     def key_file(self) -> Path:
-        """The API key, one line."""
+        """The key of the owner's own processes, one line."""
         return self.state_dir / "api_key"
+
+    @property
+    def named_keys_file(self) -> Path:
+        """The hashes of all other keys."""
+        return self.state_dir / "keys.json"
 
     @property
     def port_file(self) -> Path:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-import traceback
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -11,9 +10,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from finetune_server.errors import ApiError, is_disk_full
 from finetune_server.ids import new_id
 from finetune_server.keys import KeyCheck
+from finetune_server.logs import fields
+from finetune_server.peers import comes_from_this_machine
 
 _OPEN_PATHS = frozenset({"/healthz"})
 _UPLOAD_PATH = "/v1/files"
+_MAX_LOGGED_CHARACTERS = 200
 _log = logging.getLogger(__name__)
 
 
@@ -68,8 +70,10 @@ class Gate:
                 self._activity.end()
 
     async def _admit(self, exchange: "_Exchange", receive: Receive) -> None:
-        if not self._keys.accepts(exchange.header(b"authorization")):
-            await exchange.refuse(_wrong_key(has_key=bool(exchange.header(b"authorization"))))
+        authorization = exchange.header(b"authorization")
+        exchange.caller = self._keys.caller(authorization, is_local=exchange.is_local)
+        if exchange.caller is None:
+            await exchange.refuse(_wrong_key(has_key=bool(authorization)))
         elif exchange.path == _UPLOAD_PATH:
             await exchange.run(self._app, receive)
         elif exchange.content_length() > self._max_body_bytes:
@@ -102,6 +106,8 @@ class _Exchange:
         self._status = 0
         self._id = new_id("req")
         self.path: str = scope["path"]
+        self.is_local = comes_from_this_machine(scope)
+        self.caller: str | None = None
 
     def header(self, name: bytes) -> str:
         """A request header, empty where it is missing."""
@@ -118,7 +124,7 @@ class _Exchange:
         try:
             await app(self._scope, receive, self.send)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            self._log_failure(error)
+            _log.exception("request failed", extra=fields(id=self._id))
             if not self._status:
                 await self._answer(_server_error(error, self._id))
         finally:
@@ -140,22 +146,18 @@ class _Exchange:
         response = JSONResponse(error.body(), error.status, headers=error.headers())
         await response(self._scope, _nothing_more, self.send)
 
-    def _log_failure(self, error: Exception) -> None:
-        # The frames, not the words: an error's text may quote a row or a prompt.
-        frames = "; ".join(
-            f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)
-        )
-        _log.error("request %s failed with %s at %s", self._id, type(error).__name__, frames)
-
     def _log_answer(self) -> None:
-        _log.info(
-            "request id=%s method=%s path=%s status=%s ms=%.1f",
-            self._id,
-            self._scope["method"],
-            self.path,
-            self._status,
-            (time.perf_counter() - self._started) * 1000,
+        client = self._scope.get("client")
+        told = fields(
+            id=self._id,
+            method=self._scope["method"],
+            path=self.path[:_MAX_LOGGED_CHARACTERS],
+            status=self._status,
+            ms=round((time.perf_counter() - self._started) * 1000, 1),
+            peer=client[0] if client else None,
+            caller=self.caller,
         )
+        _log.info("request", extra=told)
 
 
 def body_too_large(max_bytes: int) -> ApiError:
@@ -172,7 +174,8 @@ async def _nothing_more() -> Message:
 def _wrong_key(*, has_key: bool) -> ApiError:
     fault = "Incorrect API key provided." if has_key else "You didn't provide an API key."
     hint = (
-        "The key of this server is the line in `api_key` in its state directory; send it as a Bearer token."
+        "Send as a Bearer token, on the server's own machine, the line in `api_key` in its state directory; "
+        "from elsewhere or through a proxy, a key that `langchain-finetune keys create NAME` made."
     )
     message = f"{fault} {hint}"
     return ApiError(401, message, code="invalid_api_key")

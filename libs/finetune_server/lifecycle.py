@@ -38,7 +38,9 @@ class Announcement:
     @classmethod
     def of(cls, host: str, port: int) -> Self:
         """What this process tells of itself."""
-        shown = f"[{host}]" if ":" in host else host
+        # A client cannot call "all addresses"; the loopback is one of them.
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+        shown = f"[{reachable}]" if ":" in reachable else reachable
         return cls(
             pid=os.getpid(),
             host=host,

@@ -11,6 +11,7 @@ import orjson
 
 from finetune_server.inference.completion import EngineError
 from finetune_server.inference.engine_config import EngineConfig, write_config
+from finetune_server.logs import set_aside_if_large
 
 _COMMAND = (sys.executable, "-m", "finetune_server.inference")
 _START_SECONDS = 300.0
@@ -52,6 +53,7 @@ async def end_child(process: Process) -> None:
 
 
 async def _spawn(log_path: Path) -> Process:
+    set_aside_if_large(log_path)
     # A session of its own: Ctrl-C is for the server, which then ends its children.
     with log_path.open("ab") as log:
         return await asyncio.create_subprocess_exec(

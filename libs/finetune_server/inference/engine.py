@@ -25,6 +25,7 @@ from finetune_server.inference.completion import (
 )
 from finetune_server.inference.engine_config import EngineConfig, EngineName
 from finetune_server.inference.engine_wire import completion_body, completion_chunk, error_of, read_events
+from finetune_server.logs import fields
 from finetune_server.rendering.render import Segment
 
 MAX_CONTEXT_LENGTH = 8192
@@ -90,7 +91,8 @@ class Engine:
             )
             raise EngineError(msg) from error
         engine = cls(base, config, process, url)
-        _log.info("started the %s with %d adapters, process %d", engine._name, len(adapters), process.pid)
+        told = fields(engine=config.engine, base=base.name, num_adapters=len(adapters), pid=process.pid)
+        _log.info("engine started", extra=told)
         return engine
 
     @property

@@ -12,6 +12,7 @@ from finetune_server.jobs import job_files
 from finetune_server.jobs.job_run import JobRun
 from finetune_server.jobs.sweep import sweep
 from finetune_server.jobs.validation import FileParam, InvalidFileError, check_file
+from finetune_server.logs import fields
 from finetune_server.storage.job_table import NewEvent
 from finetune_server.storage.records import JobError, JobRecord, JobStatus
 from finetune_server.storage.store import Store
@@ -67,7 +68,7 @@ class Supervisor:
             try:
                 self._look()
             except Exception as error:  # noqa: BLE001 - no memory for a thread, a full disk: all jobs hang on it
-                _log.error("supervisor: %s: %s", type(error).__name__, error)
+                _log.error("supervisor failed", extra=fields(error=type(error).__name__, reason=str(error)))
             self._wake.wait(_LOOK_SECONDS)
             self._wake.clear()
 
@@ -108,7 +109,7 @@ class Supervisor:
         except (OSError, sqlite3.Error):
             raise
         except Exception:  # noqa: BLE001 - a mistake of ours ends the job, and does not leave it waiting
-            _log.exception("job %s cannot be validated", job.id)
+            _log.exception("job cannot be validated", extra=fields(job=job.id))
             message = "The server failed to validate the job's files; see its log."
             self._refuse(job, JobError(code="internal_error", message=message))
         else:
@@ -148,7 +149,7 @@ class Supervisor:
         self._store.jobs.transition(
             job.id, when={"validating_files"}, changes=changes | {"status": status}, events=[event]
         )
-        _log.info("job %s is %s", job.id, status)
+        _log.info("job moved", extra=fields(job=job.id, status=status))
 
     def _purge_expired_files(self) -> None:
         if time.monotonic() < self._next_purge:

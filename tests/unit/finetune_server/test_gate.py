@@ -1,16 +1,22 @@
 import errno
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
 from finetune_server import gate
 from finetune_server.gate import Activity, Gate
-from finetune_server.keys import KeyCheck
+from finetune_server.keys import KeyCheck, KeyFile, digest_of
+from finetune_server.logs import JsonFormatter
 from tests.openai_schemas import check_schema
 
+NOWHERE = KeyFile(Path("/nonexistent/keys.json"))
 
-async def ask(app, *, path="/v1/x", key="k", body=b"", headers=(), activity=None):  # noqa: PLR0913 - a request
+
+async def ask(  # noqa: PLR0913 - a request
+    app, *, path="/v1/x", key="k", body=b"", headers=(), activity=None, method="POST", peer="127.0.0.1"
+):
     """What a client gets: status, headers, body."""
     sent = []
 
@@ -20,9 +26,10 @@ async def ask(app, *, path="/v1/x", key="k", body=b"", headers=(), activity=None
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": path}
+    scope = {"type": "http", "method": method, "path": path, "client": (peer, 1), "server": ("10.0.0.1", 2)}
     scope["headers"] = [(b"authorization", f"Bearer {key}".encode()), *headers] if key else [*headers]
-    guard = Gate(app, keys=KeyCheck("k"), activity=activity or Activity(), max_body_bytes=10)
+    keys = KeyCheck(digest_of("k"), named=NOWHERE)
+    guard = Gate(app, keys=keys, activity=activity or Activity(), max_body_bytes=10)
     await guard(scope, receive, send)
     content = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], dict(sent[0]["headers"]), content
@@ -54,6 +61,49 @@ async def test_the_health_check_needs_no_key_and_is_no_activity(monkeypatch):
     assert (await ask(ok, path="/healthz", key=None, activity=activity))[0] == 200
 
 
+def told(caplog):
+    """The log's entries, as the server writes them."""
+    records = [record for record in caplog.records if record.name == gate.__name__]
+    return [json.loads(JsonFormatter().format(record)) for record in records]
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "status"),
+    [
+        ("127.0.0.1", [], 200),
+        ("10.0.0.1", [], 200),
+        ("10.0.0.9", [], 401),
+        ("127.0.0.1", [(b"x-forwarded-for", b"127.0.0.1")], 401),
+        ("10.0.0.9", [(b"x-forwarded-for", b"127.0.0.1")], 401),
+    ],
+)
+async def test_the_local_key_is_for_this_machine_and_not_for_what_a_proxy_passes_on(peer, headers, status):
+    answered, _, content = await ask(ok, peer=peer, headers=headers)
+    assert answered == status
+    assert status == 200 or b"langchain-finetune keys create NAME" in content
+
+
+async def test_a_page_in_a_browser_is_not_let_in_nor_told_that_it_might(caplog):
+    origin = [(b"origin", b"https://evil.example"), (b"access-control-request-method", b"POST")]
+    for method, path in (("OPTIONS", "/v1/files"), ("POST", "/v1/files"), ("GET", "/openapi.json")):
+        status, headers, _ = await ask(ok, method=method, path=path, key=None, headers=origin)
+        assert status == 401
+        assert not [name for name in headers if name.startswith(b"access-control-")]
+
+
+async def test_the_request_line_says_who_asked_what_and_never_the_key(caplog):
+    with caplog.at_level(logging.INFO):
+        await ask(ok, path="/v1/x" + "y" * 500)
+        await ask(ok, key="wrong-xyzzy")
+    first, second = told(caplog)
+    assert (first["message"], first["method"], first["status"]) == ("request", "POST", 200)
+    assert first["path"].startswith("/v1/xyyy")
+    assert len(first["path"]) == 200
+    assert (first["peer"], first["caller"]) == ("127.0.0.1", "local")
+    assert (second["status"], second["caller"]) == (401, None)
+    assert "xyzzy" not in json.dumps(second)
+
+
 async def test_every_answer_has_a_request_id():
     status, headers, content = await ask(ok)
     assert (status, content) == (200, b"ok")
@@ -77,9 +127,11 @@ async def test_an_error_nobody_expected_is_told_to_the_log_without_its_words(err
     assert json.loads(content)["error"]["code"] == code
     assert headers[b"x-should-retry"] == b"false"
     assert b"xyzzy" not in content
-    assert "xyzzy" not in caplog.text
-    assert f"failed with {type(error).__name__} at " in caplog.text
-    assert headers[b"x-request-id"].decode() in caplog.text
+    failed, request = told(caplog)
+    assert (failed["message"], failed["error"]) == ("request failed", type(error).__name__)
+    assert failed["traceback"].endswith(" fail")
+    assert headers[b"x-request-id"].decode() == failed["id"] == request["id"]
+    assert "xyzzy" not in json.dumps([failed, request])
 
 
 async def test_an_error_after_the_answer_began_is_logged_and_not_answered_twice(caplog):
@@ -88,7 +140,7 @@ async def test_an_error_after_the_answer_began_is_logged_and_not_answered_twice(
         raise ValueError
 
     assert (await ask(fail_late))[0] == 200
-    assert "failed with ValueError" in caplog.text
+    assert [each.get("error") for each in told(caplog)] == ["ValueError"]
 
 
 async def test_a_body_over_the_bound_is_refused_when_announced_and_when_not():

@@ -1,0 +1,1 @@
+"""The server's commands: serve, keys, clean; `langchain-finetune` passes its own on to them."""
