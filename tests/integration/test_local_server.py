@@ -126,13 +126,23 @@ def test_an_announcement_that_says_nothing_is_not_believed(directory, text):
 
 def test_a_start_that_fails_shows_the_end_of_its_own_log(directory, monkeypatch):
     directory.mkdir(parents=True)
-    (directory / "server.log").write_text("yesterday's news\n")
+    (directory / "server.out").write_text("yesterday's news\n")
     monkeypatch.setenv("STUB_MODE", "fail")
     with pytest.raises(ServerStartError, match="ended with status 3") as caught:
         LocalServer(directory).endpoint()
     assert str(caught.value).endswith("the port is cursed")
     assert "yesterday" not in str(caught.value)
     assert len(started(directory)) == 1
+
+
+def test_what_the_server_says_beside_its_log_is_kept_from_growing(directory, monkeypatch):
+    directory.mkdir(parents=True)
+    (directory / "server.out").write_text("old\n" * 100)
+    monkeypatch.setattr(local, "_MOST_OUTPUT_BYTES", 100)
+    monkeypatch.setenv("STUB_MODE", "fail")
+    with pytest.raises(ServerStartError, match="the port is cursed"):
+        LocalServer(directory).endpoint()
+    assert (directory / "server.out").read_text() == "the port is cursed\n"
 
 
 def test_a_start_that_hangs_is_given_up_and_ended(directory, monkeypatch):
@@ -189,11 +199,15 @@ def test_stop_never_signals_a_process_that_was_left_in_the_announcement(director
 def test_a_server_that_does_not_end_is_named(directory, monkeypatch):
     LocalServer(directory).endpoint()
     pid = pid_of(directory)
-    monkeypatch.setattr(local_stop, "_STOP_SECONDS", 0.3)
+    monkeypatch.setattr(local_stop, "_STOP_SECONDS", 0.4)
+    monkeypatch.setattr(local_stop, "_PATIENCE_SECONDS", 0.1)
+    told = []
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(HostError, match=f"process {pid}"):
-            stop_server(directory)
+            stop_server(directory, tell=told.append)
+        (line,) = told
+        assert line.startswith(f"waiting up to 0.4 s for the embedded server of {directory} (process {pid})")
     finally:
         os.kill(pid, signal.SIGCONT)
     monkeypatch.undo()

@@ -33,7 +33,8 @@ _START_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.05
 _PROBE_SECONDS: Final = 5.0
 _MOST_STARTS: Final = 3
-_LOG_BYTES: Final = 2000
+_SHOWN_BYTES: Final = 2000
+_MOST_OUTPUT_BYTES: Final = 1 << 20
 
 _OK: Final = 200
 _UNAUTHORIZED: Final = 401
@@ -158,8 +159,11 @@ class _Start:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        # The log is the server's to write and to keep from growing; here goes what it says beside it: why it
+        # does not start, above all.
         self._log = directory / "server.log"
-        self._log_start = 0
+        self._output = directory / "server.out"
+        self._output_start = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._num_starts = 0
 
@@ -179,13 +183,16 @@ class _Start:
         command = [
             *(sys.executable, "-m", "finetune_server"),
             *("--state-dir", str(self._directory), "--idle-minutes", str(_IDLE_MINUTES)),
+            *("--log-file", str(self._log)),
         ]
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._log_start = self._log.stat().st_size if self._log.exists() else 0
-            with self._log.open("ab") as log:
+            with self._output.open("ab") as output:
+                if output.tell() > _MOST_OUTPUT_BYTES:
+                    output.truncate(0)
+                self._output_start = self._output.stat().st_size
                 return subprocess.Popen(  # noqa: S603  our own interpreter and module, no shell
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
                 )
         except OSError as e:
             msg = (
@@ -206,17 +213,17 @@ class _Start:
         how = f"ended with status {status}" if status else f"did not answer within {_START_SECONDS:g} s"
         return ServerStartError(
             f"the embedded server {how}. Run `langchain-finetune serve` to watch it start, or set "
-            f"LANGCHAIN_FINETUNE_HOME to another directory. Its log ({self._log}) ends with:\n"
+            f"LANGCHAIN_FINETUNE_HOME to another directory. Its log is {self._log}; its last words were:\n"
             f"{self._last_lines()}"
         )
 
     def _last_lines(self) -> str:
         try:
-            with self._log.open("rb") as log:
-                log.seek(max(self._log_start, log.seek(0, 2) - _LOG_BYTES))
-                return log.read().decode(errors="replace").strip() or "(nothing)"
+            with self._output.open("rb") as output:
+                output.seek(max(self._output_start, output.seek(0, 2) - _SHOWN_BYTES))
+                return output.read().decode(errors="replace").strip() or "(nothing)"
         except OSError:
-            return "(no log)"
+            return "(nothing)"
 
     def abandon(self) -> None:
         """End the process that was started, if it is still there."""

@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -11,12 +12,14 @@ from typing import Final
 from langchain_finetune.errors import HostError
 from langchain_finetune.trainers.local import read_announcement
 
-_STOP_SECONDS: Final = 30.0
+# A job that trains writes a checkpoint first, for which the server gives it half a minute.
+_STOP_SECONDS: Final = 60.0
+_PATIENCE_SECONDS: Final = 3.0
 _EXIT_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.05
 
 
-def stop_server(directory: Path) -> bool:
+def stop_server(directory: Path, *, tell: Callable[[str], None] = lambda _: None) -> bool:
     """End the server of a state directory and wait until it is gone.
 
     Its lock is what proves that it lives: a process id that was left behind by a crash, and may be
@@ -24,6 +27,7 @@ def stop_server(directory: Path) -> bool:
 
     Args:
         directory: The server's own directory.
+        tell: Called with a line that says what is waited for, when it takes long.
 
     Returns:
         Whether there was a server to end.
@@ -32,9 +36,11 @@ def stop_server(directory: Path) -> bool:
         HostError: It does not end.
     """
     signaled: int | None = None
-    deadline = time.monotonic() + _STOP_SECONDS
+    started = time.monotonic()
+    has_told = False
     while _is_alive(directory):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - started
+        if waited > _STOP_SECONDS:
             msg = f"the embedded server of {directory} (process {signaled}) does not end: see its server.log."
             raise HostError(msg)
         pid = read_announcement(directory).get("pid")
@@ -43,6 +49,12 @@ def stop_server(directory: Path) -> bool:
             with suppress(ProcessLookupError):  # it ends by itself just now
                 os.kill(pid, signal.SIGTERM)
             signaled = pid
+        if waited > _PATIENCE_SECONDS and not has_told:
+            has_told = True
+            tell(
+                f"waiting up to {_STOP_SECONDS:g} s for the embedded server of {directory} (process "
+                f"{signaled or 'unknown'}): a job that trains writes a checkpoint first"
+            )
         time.sleep(_LOOK_SECONDS)
     if signaled is not None:
         _wait_until_gone(signaled)

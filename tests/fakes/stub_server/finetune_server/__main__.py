@@ -20,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--idle-minutes", type=float, required=True)
+    parser.add_argument("--log-file", type=Path, required=True)
     directory = parser.parse_args().state_dir
     with (directory / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")

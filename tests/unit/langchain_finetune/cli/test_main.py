@@ -1,5 +1,7 @@
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,24 +38,40 @@ def test_an_age_that_is_none_is_refused(days):
     assert exit_code("clean", f"--older-than={days}") == 2
 
 
-def test_serve_becomes_the_server_of_the_state_directory_and_passes_its_options_on(monkeypatch):
+@pytest.mark.parametrize(
+    ("given", "passed_on"),
+    [
+        (["serve"], ["DIRECTORY"]),
+        (["serve", "--help"], ["DIRECTORY", "--help"]),
+        (["serve", "--state-dir", "x", "--port", "1"], ["DIRECTORY", "--state-dir", "x", "--port", "1"]),
+        (["keys", "create", "bob"], ["keys", "DIRECTORY", "create", "bob"]),
+    ],
+)
+def test_serve_and_keys_become_the_servers_own_commands(monkeypatch, given, passed_on):
     executed = []
     monkeypatch.setattr(os, "execv", lambda program, command: executed.append((program, command)))
-    main(["serve", "--port", "8000", "--log-level", "debug"])
+    main(given)
     [(program, command)] = executed
     assert program == sys.executable
-    assert command[1:] == [
-        "-m",
-        "finetune_server",
-        "--state-dir",
-        str(state_directory() / "server"),
-        "--idle-minutes",
-        "0",
-        "--port",
-        "8000",
-        "--log-level",
-        "debug",
-    ]
+    place = passed_on.index("DIRECTORY")
+    passed_on[place : place + 1] = ["--default-state-dir", str(state_directory() / "server")]
+    assert command == [sys.executable, "-m", "finetune_server", *passed_on]
+
+
+def test_clean_has_the_server_remove_its_own(monkeypatch):
+    commands = []
+    monkeypatch.setattr(
+        subprocess,
+        "run",
+        lambda command, **_: commands.append(command) or subprocess.CompletedProcess(command, 3),
+    )
+    assert main(["clean", "--older-than", "30"]) == 0
+    assert commands == []
+    directory = state_directory() / "server"
+    directory.mkdir()
+    assert main(["clean", "--older-than", "30"]) == 3
+    options = ["clean", "--default-state-dir", str(directory), "--older-than", "30.0"]
+    assert commands == [[sys.executable, "-m", "finetune_server", *options]]
 
 
 def test_clean_removes_what_is_old_and_says_how_much(capsys):
@@ -69,9 +87,20 @@ def test_stop_says_whether_there_was_anything_to_stop(capsys, monkeypatch):
     assert main(["stop"]) == 0
     captured = capsys.readouterr()
     assert (captured.out, captured.err.startswith("no embedded server runs in ")) == ("", True)
-    monkeypatch.setattr(local_stop, "stop_server", lambda directory: True)
+    stopped = []
+
+    def stop(directory, *, tell):
+        tell("patience")
+        stopped.append(directory)
+        return True
+
+    monkeypatch.setattr(local_stop, "stop_server", stop)
     assert main(["stop"]) == 0
-    assert capsys.readouterr().out.startswith("stopped the embedded server of ")
+    captured = capsys.readouterr()
+    assert captured.out.startswith("stopped the embedded server of ")
+    assert captured.err == "patience\n"
+    assert main(["stop", "--state-dir", "/elsewhere"]) == 0
+    assert stopped == [state_directory() / "server", Path("/elsewhere")]
 
 
 def test_an_error_is_one_line_on_stderr_and_exit_code_1(capsys):
