@@ -13,7 +13,8 @@ from finetune_server.serving import run
 
 def main() -> int:
     given = json.loads(sys.argv[1])
-    given["state_dir"] = Path(given["state_dir"])
+    for name in {"state_dir", "log_file"} & given.keys():
+        given[name] = Path(given[name])
     given["limits"] = Limits(**given.pop("limits", {}))
     given["timing"] = Timing(**given.pop("timing", {}))
     return run(Settings(**given))
