@@ -50,7 +50,7 @@ def state_directory() -> Path:
     `$LANGCHAIN_FINETUNE_HOME`, else `$XDG_DATA_HOME/langchain-finetune`, else the system's place for a
     user's data. It holds customers' prompts: only its owner may read it.
     """
-    path = _state_path()
+    path = state_path()
     layout = path / "layout.json"
     with _storage(path):
         if not layout.exists():
@@ -75,7 +75,8 @@ def _check_layout(layout: Path, text: bytes) -> None:
         raise StorageError(msg)
 
 
-def _state_path() -> Path:
+def state_path() -> Path:
+    """Return where the state directory lies, or would lie; nothing is made or read."""
     if home := os.environ.get(_HOME_VARIABLE):
         return Path(home).expanduser().absolute()
     if data_home := os.environ.get("XDG_DATA_HOME"):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from langchain_finetune._spool import clean, state_directory
+from langchain_finetune._spool import clean, state_directory, state_path
 from langchain_finetune._version import __version__
 from langchain_finetune.errors import FineTuneError
 
@@ -76,8 +76,10 @@ def _server_directory() -> Path:
 
 def _server_command(command: str, options: Sequence[str]) -> list[str]:
     own = [] if command == "serve" else [command]
-    default = ["--default-state-dir", str(_server_directory())]
-    return [sys.executable, "-m", "finetune_server", *own, *default, *options]
+    # A directory that is named needs no other: a system's user may have no home to make one in.
+    is_named = any(option.partition("=")[0] == "--state-dir" for option in options)
+    directory = state_path() / "server" if is_named else _server_directory()
+    return [sys.executable, "-m", "finetune_server", *own, "--default-state-dir", str(directory), *options]
 
 
 def _become(command: list[str]) -> int:

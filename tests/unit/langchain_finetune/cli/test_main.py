@@ -58,6 +58,16 @@ def test_serve_and_keys_become_the_servers_own_commands(monkeypatch, given, pass
     assert command == [sys.executable, "-m", "finetune_server", *passed_on]
 
 
+@pytest.mark.parametrize("option", [["--state-dir", "/x"], ["--state-dir=/x"]])
+def test_a_directory_that_is_named_needs_no_home(monkeypatch, tmp_path, option):
+    monkeypatch.setenv("LANGCHAIN_FINETUNE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    main(["keys", "list", *option])
+    assert not (tmp_path / "home").exists()
+    main(["keys", "list"])
+    assert (tmp_path / "home").exists()
+
+
 def test_clean_has_the_server_remove_its_own(monkeypatch):
     commands = []
     monkeypatch.setattr(
