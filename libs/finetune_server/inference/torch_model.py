@@ -32,7 +32,13 @@ class TorchModel:
         self._tokenizer = Tokenizer.from_file(str(config.model_path / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        base = AutoModelForCausalLM.from_pretrained(config.model_path, dtype=_dtype(), local_files_only=True)
+        base = AutoModelForCausalLM.from_pretrained(
+            config.model_path,
+            dtype=_dtype(),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
         self._vocabulary_size: int = base.config.vocab_size
         self._ends = _end_tokens(base, self._tokenizer)
         self._has_adapters = bool(config.adapters)
