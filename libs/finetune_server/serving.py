@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable
 
@@ -40,6 +41,7 @@ def run(settings: Settings) -> int:
         environment_key = take_environment_key()
         settings.make_directories()
         set_up_logging(settings.log_level, settings.log_format, settings.log_file)
+        _check_owner(settings)
         claimed = StateDirectory.claim(settings, wait_seconds=_CLAIM_SECONDS)
         if isinstance(claimed, Announcement):
             _say(f"finetune_server already listens on {claimed.base_url} (process {claimed.pid})")
@@ -77,6 +79,14 @@ def _serve(settings: Settings, directory: StateDirectory, environment_key: bytes
             raise ServerStartError(msg) from end
         _log.info("stopped", extra=fields(pid=os.getpid()))
         return 0
+
+
+def _check_owner(settings: Settings) -> None:
+    """Warns of a directory, made by somebody else, in which others could put a key of theirs."""
+    mode = stat.S_IMODE(settings.state_dir.stat().st_mode)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        told = fields(state_dir=settings.state_dir, mode=f"{mode:o}", fix="chmod 700")
+        _log.warning("other users may write in the state directory", extra=told)
 
 
 def _check_door(settings: Settings, keys: KeyCheck, listener: socket.socket) -> None:

@@ -8,6 +8,7 @@ from finetune_server.config import Settings
 from finetune_server.ids import is_id
 from finetune_server.jobs import job_files
 from finetune_server.jobs.checkpoint_models import discard_other_epochs
+from finetune_server.logs import fields
 from finetune_server.storage.store import Store
 
 _WORK = frozenset({job_files.TRAINING, job_files.VALIDATION, job_files.CHECKPOINTS})
@@ -24,7 +25,7 @@ def sweep(settings: Settings, store: Store) -> None:
             if names & _WORK:
                 _sweep_job(directory, names, store)
         except OSError as error:
-            _log.warning("job %s cannot be cleared up: %s", directory.name, error.strerror)
+            _log.warning("job cannot be cleared up", extra=fields(job=directory.name, reason=error.strerror))
 
 
 def _sweep_job(directory: Path, names: set[str], store: Store) -> None:
@@ -32,7 +33,7 @@ def _sweep_job(directory: Path, names: set[str], store: Store) -> None:
     if job is None and names <= _WORK:
         # It was about to be created, and nobody was told of it.
         shutil.rmtree(directory, ignore_errors=True)
-        _log.info("removed the directory of %s, which was never created", directory.name)
+        _log.info("removed a directory whose job was never created", extra=fields(job=directory.name))
     elif job is not None and job.is_terminal:
         discard_other_epochs(directory, store.checkpoints(job.id))
         job_files.discard_work(directory)

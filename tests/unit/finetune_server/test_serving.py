@@ -50,6 +50,15 @@ def test_a_key_file_that_cannot_be_used_is_no_key(tmp_path):
         check_door(tmp_path, "0.0.0.0")
 
 
+@pytest.mark.parametrize(
+    ("mode", "is_warned"), [(0o700, False), (0o755, False), (0o770, True), (0o777, True)]
+)
+def test_a_directory_that_others_may_write_in_is_warned_of(tmp_path, caplog, mode, is_warned):
+    tmp_path.chmod(mode)
+    serving._check_owner(Settings(state_dir=tmp_path))
+    assert bool(caplog.records) is is_warned
+
+
 def test_the_connections_own_addresses_reach_the_gate_and_nothing_but_http():
     config = serving._uvicorn_config(FastAPI())
     assert (config.proxy_headers, config.ws, config.access_log) == (False, "none", False)
