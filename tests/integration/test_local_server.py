@@ -81,6 +81,7 @@ def test_it_is_started_once_and_found_again(directory):
     assert first.base_url.startswith("http://127.0.0.1:")
     assert len(started(directory)) == 1
     assert directory.stat().st_mode & 0o077 == 0
+    assert (directory / "server.out").stat().st_mode & 0o077 == 0
 
 
 def test_threads_and_processes_that_start_it_together_end_with_one(directory):

@@ -6,6 +6,7 @@ moment the server's own lock lets one live, and the other process exits cleanly:
 have a server, and the loop below only waits for one that answers.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -187,7 +188,8 @@ class _Start:
         ]
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._output.open("ab") as output:
+            descriptor = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "ab") as output:
                 if output.tell() > _MOST_OUTPUT_BYTES:
                     output.truncate(0)
                 self._output_start = self._output.stat().st_size
