@@ -155,11 +155,13 @@ def sound(**changes):
     ],
 )
 def test_a_damaged_file_opens_for_nobody_and_the_log_says_why_once(key_file, content, caplog):
-    key_file.create("bob", now=1)
+    key = key_file.create("bob", now=1)
     check = check_of(key_file)
+    assert check.caller(f"Bearer {key}", is_local=True) == "bob"
     key_file.path.write_text(content)
     for _ in range(2):
         assert check.caller("Bearer sk-bob", is_local=True) is None
+        assert check.caller(f"Bearer {key}", is_local=True) is None
         assert check.caller("Bearer sk-1", is_local=True) == "local"
     (told,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert told.fields["reason"].startswith(f"{key_file.path} is damaged.")

@@ -1,11 +1,12 @@
 """What a cleaning takes away where no server runs; the integration tests do the same with one that does."""
 
+import httpx2
 import pytest
 
 from finetune_server import __main__
 from finetune_server.cli import clean as command
 from finetune_server.config import Settings
-from finetune_server.lifecycle import StateDirectory
+from finetune_server.lifecycle import Announcement, StateDirectory
 from finetune_server.storage.store import Store
 from tests.server_records import file, job
 
@@ -102,6 +103,42 @@ def test_bytes_that_another_name_keeps_are_not_counted(settings, fill):
     fill(record)
     (settings.state_dir / "other").hardlink_to(settings.file_path(record.id))
     assert command.clean(settings, before=BEFORE) == command.Removed(num_files=1, num_jobs=0, num_bytes=0)
+
+
+@pytest.fixture
+def asked(settings):
+    """A server that runs, as a function from a request to its answer, and the shelf that asks it."""
+
+    def make(answer):
+        settings.key_file.write_text("sk-local-x\n")
+        shelf = command._RunningServer(Announcement.of("127.0.0.1", 80), settings)
+        shelf._client = httpx2.Client(base_url="http://server/v1", transport=httpx2.MockTransport(answer))
+        return shelf
+
+    return make
+
+
+def test_a_server_that_runs_is_asked_for_one_page_after_the_other(asked):
+    def answer(request):
+        start = int(request.url.params.get("after", 0))
+        page = [{"id": str(number), "created_at": number} for number in range(start + 1, start + 3)]
+        return httpx2.Response(200, json={"data": page, "has_more": start < 4})
+
+    with asked(answer) as server:
+        assert [each.id for each in server.files()] == ["1", "2", "3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize(("status", "is_fine"), [(200, True), (404, True), (401, False), (500, False)])
+def test_a_file_that_is_gone_already_is_fine_and_a_refusal_is_not(asked, status, is_fine):
+    with asked(lambda _: httpx2.Response(status, json={"error": "no"})) as server:
+        if is_fine:
+            server.delete(command.File(id="file-1", created_at=1))
+        else:
+            with pytest.raises(command.CleaningError, match=f"answered {status} to DELETE /files/file-1"):
+                server.delete(command.File(id="file-1", created_at=1))
+        if status != 200:
+            with pytest.raises(command.CleaningError):
+                list(server.jobs())
 
 
 def test_where_no_server_ever_ran_nothing_is_made(tmp_path, capsys):
