@@ -1,8 +1,13 @@
 """What the documents say is there."""
 
 import re
+import shlex
 from pathlib import Path
 
+import pytest
+
+from finetune_server.cli.serve import read_settings, serve_parser
+from finetune_server.config import Timing
 from langchain_finetune import errors
 from langchain_finetune.runs import Reason
 
@@ -38,3 +43,71 @@ def test_every_dependency_has_its_sentence():
     names = re.findall(r'^  "([a-z0-9-]+)[<>=]', block, re.MULTILINE)
     assert len(names) > 15
     assert [name for name in names if name not in listed] == []
+
+
+def options_in_the_server_page():
+    page = (ROOT / "docs" / "server.md").read_text()
+    return dict(
+        re.findall(
+            r"^\| `(--[a-z-]+)` \| `?([^|`]*)`? \|", page[: page.index("In the environment:")], re.MULTILINE
+        )
+    )
+
+
+def test_every_option_of_the_server_is_listed_with_its_default():
+    listed = options_in_the_server_page()
+    actions = [each for each in serve_parser([])._actions if each.help != "==SUPPRESS=="]
+    names = [each.option_strings[-1] for each in actions if each.dest != "help"]
+    assert list(listed) == names
+    defaults = {each.option_strings[-1]: each.default for each in actions if each.default is not None}
+    shown = {
+        name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in defaults.items()
+    }
+    del shown["--help"]
+    assert {name: listed[name].strip() for name in shown} == shown
+
+
+def unit(key: str) -> str:
+    text = (ROOT / "docs" / "deploy" / "finetune-server.service").read_text().replace("\\\n", " ")
+    (value,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+    return value
+
+
+def test_the_systemd_unit_starts_the_server_and_gives_it_the_time_to_stop():
+    command = shlex.split(unit("ExecStart"))
+    assert command[1:3] == ["-m", "finetune_server"]
+    settings = read_settings(command[3:])
+    assert settings.state_dir.name == unit("StateDirectory")
+    assert int(unit("TimeoutStopSec")) >= Timing().checkpoint_grace_seconds + 15
+    assert unit("KillMode") == "mixed"
+
+
+def test_the_container_starts_the_server():
+    lines = (ROOT / "docs" / "deploy" / "Containerfile").read_text()
+    entry, arguments = (
+        re.findall(r'"([^"]+)"', line)
+        for line in re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", lines, re.MULTILINE)
+    )
+    assert entry[:3] == ["python", "-m", "finetune_server"]
+    assert read_settings([*entry[3:], *arguments]).host == "0.0.0.0"
+
+
+def test_every_defense_names_a_test_and_a_file_that_exist():
+    page = (ROOT / "docs" / "security.md").read_text()
+    tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(tests) > 25
+    assert [name for path, name in tests if f"def {name}(" not in (ROOT / path).read_text()] == []
+    rows = re.findall(r"^\| .* \| (`.*`) \| `tests/", page, re.MULTILINE)
+    files = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert len(files) > 10
+    assert [name for name in files if not (ROOT / "libs" / "finetune_server" / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "SECURITY.md", *(f"docs/{n}.md" for n in ("server", "security"))]
+)
+def test_every_link_between_the_documents_leads_somewhere(page):
+    path = ROOT / page
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", path.read_text())
+    assert links
+    assert [link for link in links if not (path.parent / link).exists()] == []
