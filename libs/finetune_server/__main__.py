@@ -19,8 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from finetune_server.cli.serve import read_settings  # noqa: PLC0415
 
     settings = read_settings(given)
-    from finetune_server.serving import run  # noqa: PLC0415
-
+    try:
+        from finetune_server.serving import run  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        hint = 'pip install "langchain-finetune[local]"'
+        sys.stderr.write(f"finetune_server cannot start: {error.name} is not installed here: {hint}\n")
+        return 1
     return run(settings)
 
 

@@ -197,6 +197,18 @@ def test_stop_never_signals_a_process_that_was_left_in_the_announcement(director
         bystander.kill()
 
 
+def test_a_server_of_another_user_is_named(directory, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    LocalServer(directory).endpoint()
+    for module, name in ((os, "kill"), (Path, "open")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, refuse)
+            with pytest.raises(HostError, match="belongs to another user"):
+                stop_server(directory)
+
+
 def test_a_server_that_does_not_end_is_named(directory, monkeypatch):
     LocalServer(directory).endpoint()
     pid = pid_of(directory)

@@ -46,8 +46,7 @@ def stop_server(directory: Path, *, tell: Callable[[str], None] = lambda _: None
         pid = read_announcement(directory).get("pid")
         # One that is still starting has not announced itself yet.
         if signaled is None and isinstance(pid, int) and pid > 0:
-            with suppress(ProcessLookupError):  # it ends by itself just now
-                os.kill(pid, signal.SIGTERM)
+            _ask_to_end(pid, directory)
             signaled = pid
         if waited > _PATIENCE_SECONDS and not has_told:
             has_told = True
@@ -61,12 +60,26 @@ def stop_server(directory: Path, *, tell: Callable[[str], None] = lambda _: None
     return signaled is not None
 
 
+def _ask_to_end(pid: int, directory: Path) -> None:
+    try:
+        with suppress(ProcessLookupError):  # it ends by itself just now
+            os.kill(pid, signal.SIGTERM)
+    except PermissionError as e:
+        raise _not_ours(directory) from e
+
+
+def _not_ours(directory: Path) -> HostError:
+    return HostError(f"the embedded server of {directory} belongs to another user: stop it as that user.")
+
+
 def _is_alive(directory: Path) -> bool:
     try:
         with (directory / "server.lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
+    except PermissionError as e:
+        raise _not_ours(directory) from e
     except BlockingIOError:
         return True
     return False

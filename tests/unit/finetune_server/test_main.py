@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from finetune_server import __main__, serving
@@ -92,6 +94,12 @@ def test_called_by_the_client_it_has_a_state_directory_and_speaks_of_the_clients
     assert shown.startswith("usage: langchain-finetune serve ")
     assert f"(default: {tmp_path})" in shown.replace("\n", "").replace(" " * 30, "")
     assert "--default-state-dir" not in shown
+
+
+def test_without_the_extra_the_pip_line_is_said(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "finetune_server.serving", None)
+    assert __main__.main(["--state-dir", "x"]) == 1
+    assert 'pip install "langchain-finetune[local]"' in capsys.readouterr().err
 
 
 def test_every_option_has_help_and_every_default_is_shown(capsys):

@@ -1,5 +1,8 @@
 """What a cleaning takes away where no server runs; the integration tests do the same with one that does."""
 
+import sqlite3
+from contextlib import closing
+
 import httpx2
 import pytest
 
@@ -165,6 +168,15 @@ def test_a_directory_that_somebody_holds_is_left_alone(settings, fill, monkeypat
     held.release()
     assert "does not say where it listens" in capsys.readouterr().err
     assert left(settings) == {file(1).id}
+
+
+def test_a_store_of_a_newer_version_is_one_line_and_left_alone(settings, fill, capsys):
+    fill(file(1))
+    with closing(sqlite3.connect(settings.database_file)) as store:
+        store.execute("PRAGMA user_version = 99")
+    assert __main__.main(["clean", "--older-than", "0", "--state-dir", str(settings.state_dir)]) == 1
+    assert "has version 99" in capsys.readouterr().err
+    assert settings.file_path(file(1).id).exists()
 
 
 @pytest.mark.parametrize("days", ["-1", "nan", "x"])
