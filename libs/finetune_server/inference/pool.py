@@ -17,6 +17,7 @@ from finetune_server.inference.completion import (
 )
 from finetune_server.inference.engine import Engine, engine_name
 from finetune_server.inference.engine_config import EngineName
+from finetune_server.logs import fields
 from finetune_server.rendering.render import Segment
 from finetune_server.storage.records import ModelRecord
 
@@ -124,7 +125,9 @@ class EnginePool:
             if set(all_tuned) <= {wanted}:
                 raise
             # One damaged adapter must not take the other models down with it.
-            _log.warning("starting `%s` again, without the other models' adapters", base.name)
+            _log.warning(
+                "starting an engine without the other models' adapters", extra=fields(base=base.name)
+            )
             return await Engine.start(base, [wanted] if wanted else [], self._log_path)
 
     def _retire(self, engine: Engine) -> None:

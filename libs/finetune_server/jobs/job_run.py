@@ -17,6 +17,7 @@ from finetune_server.jobs.checkpoint_models import (
 from finetune_server.jobs.outcome import Succeeded, keep_result_file, model_of, read_outcome
 from finetune_server.jobs.trainer_events import Pace, parse_event, read_new_lines, resolved_hyperparameters
 from finetune_server.jobs.trainer_process import TrainerProcess, describe_exit
+from finetune_server.logs import fields
 from finetune_server.storage.job_table import NewEvent
 from finetune_server.storage.records import EventLevel, JobError, JobRecord
 from finetune_server.storage.store import Store
@@ -68,9 +69,12 @@ class JobRun:
         except (OSError, sqlite3.Error) as error:
             # The disk has let the server down; the supervisor takes the job up again.
             self.was_broken_off = True
-            _log.error("job %s broken off: %s: %s", self._id, type(error).__name__, error)
+            _log.error(
+                "job broken off",
+                extra=fields(job=self._id, error=type(error).__name__, reason=str(error)),
+            )
         except Exception:  # noqa: BLE001 - a mistake of ours ends the job, and does not leave it running for ever
-            _log.exception("job %s broken off", self._id)
+            _log.exception("job broken off", extra=fields(job=self._id))
             self._fail(
                 JobError(code="internal_error", message="The server failed to run the job; see its log.")
             )
@@ -148,13 +152,13 @@ class JobRun:
         except OSError as error:
             self._count_death(f"could not be started: {error}")
             return
-        _log.info("job %s attempt %s trains in process %s", job.id, job.attempt, process.pid)
+        _log.info("trainer started", extra=fields(job=job.id, attempt=job.attempt, pid=process.pid))
         self._pace = Pace()
         try:
             self._watch(process)
         finally:
             code = process.finish()
-        _log.info("job %s attempt %s ended with %s", job.id, job.attempt, describe_exit(code))
+        _log.info("trainer ended", extra=fields(job=job.id, attempt=job.attempt, exit=describe_exit(code)))
         self._take_in_events()
         wanted = self._wanted()
         if wanted is None or wanted.status == "pausing" or read_outcome(self._dir) is not None:
@@ -188,7 +192,9 @@ class JobRun:
             return
         events = [event for line in new.lines if (event := parse_event(line)) is not None]
         if len(events) < len(new.lines):
-            _log.warning("job %s: %s lines are no events", job.id, len(new.lines) - len(events))
+            _log.warning(
+                "lines are no events", extra=fields(job=job.id, num_lines=len(new.lines) - len(events))
+            )
         checkpoints = checkpoint_models(job, events, self._dir)
         changes: dict[str, Any] = {"events_offset": new.offset}
         if hyperparameters := resolved_hyperparameters(events):
@@ -245,7 +251,7 @@ class JobRun:
         }
         events = [_event("New fine-tuned model created"), _event("The job has successfully completed")]
         self._store.finish_job(self._id, changes=changes, model=model, result_file=result_file, events=events)
-        _log.info("job %s succeeded as %s", self._id, model.id)
+        _log.info("job succeeded", extra=fields(job=self._id, model=model.id))
 
     def _fail(self, error: JobError) -> None:
         changes = {
@@ -258,7 +264,7 @@ class JobRun:
         self._store.jobs.transition(
             self._id, when={"queued", "running", "pausing"}, changes=changes, events=[event]
         )
-        _log.warning("job %s failed: %s", self._id, error.code)
+        _log.warning("job failed", extra=fields(job=self._id, code=error.code))
 
     def _pause(self) -> None:
         changes = {"status": "paused", "estimated_finish": None}
