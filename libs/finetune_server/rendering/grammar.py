@@ -18,8 +18,9 @@ _MAX_CALLS = 8
 """In one answer that must call: an untuned model otherwise repeats itself to the end of its context."""
 
 _AS_RENDERED = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-# The model keeps the spacing it has learned; line breaks, which a weak model never ends, are left out.
-_AS_LEARNED = {"whitespace_flexible": True, "whitespace_pattern": " ?"}
+# As JavaScript and pydantic write it. A model keeps to the one or the other, as it has learned. Patterns for
+# spaces do not serve: llama.cpp reads a separator literally, and repeats a `whitespace_pattern` without end.
+_COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 _AFTER_ARGUMENTS = "}\n" + CLOSING
 _TEXT_RULES = (
     f"TEXT: /(?s:.+)/ & ~/(?s:.*{OPENING}.*)/",
@@ -48,7 +49,7 @@ def answer_grammar(
         schema: What an answer that is no call must be.
         is_strict: Whether all of `schema` must be kept, or only what llguidance can keep.
     """
-    answer = [f"answer: {_json_rule(schema, _AS_LEARNED, is_strict=is_strict)}"] if schema is not None else []
+    answer = _answer_rules(schema, is_strict=is_strict) if schema is not None else []
     call_rules = _call_rules(tools, max_calls=1 if is_single_call else _MAX_CALLS)
     if calls == "required":
         return _grammar(f'"{OPENING}" calls', call_rules)
@@ -61,7 +62,7 @@ def answer_grammar(
 
 def schema_grammar(schema: Mapping[str, Any], *, is_strict: bool) -> str:
     """Return the grammar of one schema alone, to learn whether llguidance can keep it."""
-    return _grammar("answer", [f"answer: {_json_rule(schema, _AS_LEARNED, is_strict=is_strict)}"])
+    return _grammar("answer", _answer_rules(schema, is_strict=is_strict))
 
 
 def parameters_of(function: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,6 +73,14 @@ def parameters_of(function: Mapping[str, Any]) -> dict[str, Any]:
 
 def _grammar(start: str, rules: Sequence[str]) -> str:
     return "\n".join(["%llguidance {}", f"start: {start}", *rules])
+
+
+def _answer_rules(schema: Mapping[str, Any], *, is_strict: bool) -> list[str]:
+    return [
+        "answer: spaced | compact",
+        f"spaced: {_json_rule(schema, _AS_RENDERED, is_strict=is_strict)}",
+        f"compact: {_json_rule(schema, _COMPACT, is_strict=is_strict)}",
+    ]
 
 
 def _call_rules(tools: Sequence[Mapping[str, Any]], *, max_calls: int) -> list[str]:

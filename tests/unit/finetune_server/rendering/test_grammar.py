@@ -66,7 +66,8 @@ def test_an_answer_by_schema_may_be_spaced_as_the_model_has_learned():
     grammar = answer_grammar(tools=[], calls="none", is_single_call=False, schema=SUM)
     assert accepts(grammar, '{"num1":56,"operation":"/"}')
     assert accepts(grammar, '{"num1": 56, "operation": "/"}')
-    assert not accepts(grammar, '{"num1": 56,\n"operation": "/"}')
+    for spaces in ("\n", "  ", " ?"):
+        assert not accepts(grammar, f'{{"num1": 56,{spaces}"operation": "/"}}')
     assert not accepts(grammar, '{"num1": 56}')
 
 
