@@ -19,7 +19,7 @@ CLEAN_ENV := env -u LANGSMITH_TRACING -u LANGSMITH_API_KEY -u LANGSMITH_GATEWAY 
 	-u OPENAI_API_KEY -u OPENAI_BASE_URL -u OPENAI_API_BASE HF_HUB_OFFLINE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test unit integration test-min lint type format bench clean
+.PHONY: help install run test unit integration conformance test-min lint type format bench clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,8 +34,16 @@ test: unit integration  ## Run every test that needs no account
 unit: $(VENV)/.developing  ## Run the unit tests: no network, no training
 	$(CLEAN_ENV) $(BIN)/python -m pytest --disable-socket --allow-unix-socket $(or $(TEST),tests/unit)
 
-integration: $(VENV)/.developing  ## Run the integration tests: real servers on loopback, one real training
-	$(CLEAN_ENV) $(BIN)/python -m pytest $(or $(TEST),tests/integration)
+integration: $(VENV)/.developing  ## Run the integration tests: real servers on loopback, real trainings
+	$(CLEAN_ENV) $(BIN)/python -m pytest $(or $(TEST),tests/integration tests/conformance)
+
+# A host takes its time to train, hence the long timeout.
+conformance: export CONFORMANCE_BASE_URL := $(or $(BASE_URL),$(CONFORMANCE_BASE_URL))
+conformance: export CONFORMANCE_API_KEY := $(or $(API_KEY),$(CONFORMANCE_API_KEY))
+conformance: export CONFORMANCE_MODEL := $(or $(MODEL),$(CONFORMANCE_MODEL))
+conformance: export CONFORMANCE_WITHOUT := $(or $(WITHOUT),$(CONFORMANCE_WITHOUT))
+conformance: $(VENV)/.developing  ## Test any host of the protocol, BASE_URL=... API_KEY=... MODEL=... (or the embedded server)
+	$(CLEAN_ENV) $(BIN)/python -m pytest --timeout=7200 tests/conformance
 
 test-min: $(MIN_VENV)/.installed  ## Run the client's unit tests with the lowest versions of its dependencies
 	@# An older anyio comes with a pytest plugin that the newest pytest warns about; no test uses it.

@@ -1,4 +1,7 @@
-"""The stock openai client drives a real server: files, jobs, events and models, as OpenAI's schemas say."""
+"""What the protocol leaves to a server, over real HTTP: its words, its codes, its limits, its extra fields.
+
+What any server of the protocol must do is in `tests/conformance`.
+"""
 
 import json
 from pathlib import Path
@@ -38,40 +41,13 @@ def create_job(client: openai.OpenAI, **wanted):
     return client.fine_tuning.jobs.create(model=BASE, training_file=upload(client), **wanted)
 
 
-def test_a_file_goes_in_and_comes_out_whole(client, http):
-    content = rows(20)
-    file = client.files.create(file=("my rows.jsonl", content), purpose="fine-tune")
-    assert (file.bytes, file.filename, file.purpose) == (len(content), "my rows.jsonl", "fine-tune")
-    assert client.files.content(file.id).read() == content
-    check_schema("OpenAIFile", http.get(f"/files/{file.id}").json())
-    assert file.id in [each.id for each in client.files.list(purpose="fine-tune")]
-    deleted = http.delete(f"/files/{file.id}").json()
-    check_schema("DeleteFileResponse", deleted)
-    with pytest.raises(openai.NotFoundError, match=f"No such File object: {file.id}"):
-        client.files.retrieve(file.id)
-
-
-def test_files_are_listed_page_by_page_in_both_orders(client, http):
+def test_a_page_of_files_names_its_first_and_last(client, http):
     ids = [upload(client) for _ in range(3)]
-    newest = [file.id for file in client.files.list(limit=2)][:3]
-    assert newest == ids[::-1]
     after = http.get("/files", params={"order": "asc", "after": ids[0], "limit": 1}).json()
-    check_schema("ListFilesResponse", after)
     assert [file["id"] for file in after["data"]] == [ids[1]]
     assert (after["has_more"], after["first_id"], after["last_id"]) == (True, ids[1], ids[1])
     empty = http.get("/files", params={"purpose": "batch"}).json()
-    check_schema("ListFilesResponse", empty)
-    assert empty["data"] == []
-
-
-def test_a_file_that_is_to_expire_says_when(client):
-    expires_after = {"anchor": "created_at", "seconds": 3600}
-    file = client.files.create(file=("a.jsonl", rows()), purpose="fine-tune", expires_after=expires_after)
-    assert file.expires_at == file.created_at + 3600
-    with pytest.raises(openai.BadRequestError, match="expires_after"):
-        client.files.create(
-            file=("a.jsonl", rows()), purpose="fine-tune", expires_after=expires_after | {"seconds": 5}
-        )
+    assert (empty["data"], empty["first_id"], empty["last_id"]) == ([], "", "")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +102,6 @@ def test_a_job_goes_through_all_states_and_ends_as_a_model(client, http):
         None,
     )
     done = wait_for_status(client, job.id, "succeeded", "failed")
-    check_schema("FineTuningJob", http.get(f"/fine_tuning/jobs/{job.id}").json())
     assert done.status == "succeeded"
     assert done.fine_tuned_model.startswith(f"ft:{BASE}:local:My-suffix:")
     assert (done.trained_tokens, done.seed, done.metadata) == (100, 7, {"who": "me"})
@@ -151,28 +126,14 @@ def test_a_job_goes_through_all_states_and_ends_as_a_model(client, http):
         "The job has successfully completed",
     ]
     page = http.get(f"/fine_tuning/jobs/{job.id}/events", params={"limit": 5}).json()
-    check_schema("ListFineTuningJobEventsResponse", page)
     assert page["has_more"]
     assert page["data"][3]["data"]["train_loss"] == 0.125
 
 
-def test_a_result_file_is_a_table_of_every_step(client):
+def test_a_tuned_model_tells_its_origin_and_leaves_with_its_adapter_and_its_base_stays(client, http, server):
     job = wait_for_status(client, create_job(client).id, "succeeded")
-    (file_id,) = job.result_files
-    assert client.files.retrieve(file_id).purpose == "fine-tune-results"
-    lines = client.files.content(file_id).read().decode().splitlines()
-    assert lines[0] == "step,train_loss,train_mean_token_accuracy"
-    assert len(lines) == 9
-
-
-def test_a_tuned_model_is_listed_and_can_be_deleted_and_its_base_cannot(client, http, server):
-    job = wait_for_status(client, create_job(client).id, "succeeded")
-    listed = http.get("/models").json()
-    check_schema("ListModelsResponse", listed)
-    assert {BASE, job.fine_tuned_model} <= {model["id"] for model in listed["data"]}
     model = http.get(f"/models/{job.fine_tuned_model}").json()
-    check_schema("Model", model)
-    assert (model["parent"], model["job_id"], model["shutdown_date"]) == (BASE, job.id, None)
+    assert (model["parent"], model["job_id"]) == (BASE, job.id)
     base = client.models.retrieve(BASE).to_dict()
     assert base["weights_sha256"]
     assert base["max_model_len"] == model["max_model_len"] > 0
@@ -180,11 +141,9 @@ def test_a_tuned_model_is_listed_and_can_be_deleted_and_its_base_cannot(client, 
     assert adapter.exists()
     assert client.models.delete(job.fine_tuned_model).deleted
     assert not adapter.exists()
-    with pytest.raises(openai.NotFoundError) as caught:
-        client.models.retrieve(job.fine_tuned_model)
-    assert caught.value.code == "model_not_found"
-    with pytest.raises(openai.PermissionDeniedError):
+    with pytest.raises(openai.PermissionDeniedError) as caught:
         client.models.delete(BASE)
+    assert caught.value.code == "model_not_deletable"
 
 
 def test_a_base_that_is_named_by_its_path_is_known_before_its_first_job(client):
@@ -196,103 +155,41 @@ def test_a_base_that_is_named_by_its_path_is_known_before_its_first_job(client):
         client.models.retrieve(path + ".none")
 
 
-def test_jobs_are_listed_newest_first_and_by_metadata(client, http):
-    ids = [create_job(client, metadata={"key": f"k{index}", "all": "yes"}).id for index in range(3)]
-    found = client.fine_tuning.jobs.list(limit=1, metadata={"all": "yes"})
-    assert [job.id for job in found] == ids[::-1]
-    assert [job.id for job in client.fine_tuning.jobs.list(metadata={"all": "yes", "key": "k1"})] == [ids[1]]
-    assert list(client.fine_tuning.jobs.list(metadata={"all": "no"})) == []
-    plain = create_job(client)
-    answer = http.get("/fine_tuning/jobs", params={"metadata": "null"}).json()
-    check_schema("ListPaginatedFineTuningJobsResponse", answer)
-    assert answer["data"][0]["id"] == plain.id
-    assert not {job["id"] for job in answer["data"]} & set(ids)
-
-
-@pytest.mark.parametrize(
-    ("content", "code", "message"),
-    [
-        (rows(7), "invalid_n_examples", "Training file has 7 example(s), but must have at least 10 examples"),
-        (
-            rows(9) + b'{"prompt": "a"}\n',
-            "invalid_training_file",
-            (
-                "The job failed due to an invalid training file. "
-                "Invalid file format. Example 10 is missing key 'messages'."
-            ),
-        ),
-        (
-            rows(2) + b'{"messages": [], "weight": 1}\n' + rows(9),
-            "invalid_file_format",
-            (
-                "The job failed due to a file format error in the training file. "
-                'Invalid file format. Example 3 contains an extra "weight".'
-            ),
-        ),
-    ],
-)
-def test_a_file_that_breaks_the_rules_fails_the_job_with_the_examples_number(client, content, code, message):
-    job = client.fine_tuning.jobs.create(model=BASE, training_file=upload(client, content))
-    failed = wait_for_status(client, job.id, "failed")
-    assert failed.error.to_dict() == {"code": code, "message": message, "param": "training_file"}
-    assert client.fine_tuning.jobs.list_events(job.id, limit=1).data[0].message == message
-
-
-def test_the_same_idempotency_key_gives_the_same_job(client):
-    file_id = upload(client)
-    headers = {"Idempotency-Key": "once"}
-
-    def create(**more):
-        return client.fine_tuning.jobs.create(
-            model=BASE, training_file=file_id, extra_headers=headers, **more
-        )
-
-    assert create().id == create().id
+def test_an_idempotency_key_is_for_one_request_only(client):
+    file_id, headers = upload(client), {"Idempotency-Key": "once"}
+    client.fine_tuning.jobs.create(model=BASE, training_file=file_id, extra_headers=headers)
     with pytest.raises(openai.BadRequestError) as caught:
-        create(seed=1)
+        client.fine_tuning.jobs.create(model=BASE, training_file=file_id, extra_headers=headers, seed=1)
     assert caught.value.code == "idempotency_key_reused"
 
 
 @pytest.mark.parametrize(
     ("change", "param", "code"),
     [
-        ({"model": "gpt-4.1"}, "model", "model_not_available"),
         ({"model": ...}, "model", "missing_required_parameter"),
         ({"training_file": "file-000000000000000000000000"}, "training_file", "file_not_found"),
         ({"training_file": "../../api_key"}, "training_file", "file_not_found"),
-        ({"validation_file": "file-x"}, "validation_file", "file_not_found"),
         ({"suffix": "x" * 65}, "suffix", "invalid_value"),
-        ({"seed": -1}, "seed", "invalid_value"),
         ({"seed": "1"}, "seed", "invalid_type"),
         ({"trainingType": "x"}, "trainingType", "unknown_parameter"),
         ({"hyperparameters": {"n_epochs": 51}}, "hyperparameters.n_epochs", "invalid_value"),
-        (
-            {"hyperparameters": {"learning_rate_multiplier": 0}},
-            "hyperparameters.learning_rate_multiplier",
-            None,
-        ),
-        ({"metadata": {str(number): "" for number in range(17)}}, "metadata", "invalid_value"),
-        ({"metadata": {"k": "v" * 513}}, "metadata.k", "invalid_value"),
         ({"method": {"type": "dpo", "dpo": {}}}, "method.type", "unsupported_method"),
         ({"method": {"type": "supervised"}, "hyperparameters": {}}, "hyperparameters", "invalid_value"),
-        ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]}, "integrations", None),
+        (
+            {"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]},
+            "integrations",
+            "unsupported_parameter",
+        ),
     ],
 )
-def test_a_bad_job_is_refused_with_the_parameter_that_is_to_blame(client, http, change, param, code):
+def test_a_bad_job_is_refused_with_the_parameter_and_a_code(client, http, change, param, code):
     body = {"model": BASE, "training_file": upload(client)} | change
     answer = http.post("/fine_tuning/jobs", json={k: v for k, v in body.items() if v is not ...})
     assert answer.status_code == 400, answer.text
     check_schema("ErrorResponse", answer.json())
     error = answer.json()["error"]
-    assert error["param"] == param
-    assert code is None or error["code"] == code
+    assert (error["param"], error["code"]) == (param, code)
     assert answer.headers["x-should-retry"] == "false"
-
-
-def test_a_body_that_is_no_json_is_refused(http):
-    answer = http.post("/fine_tuning/jobs", content=b"{", headers={"Content-Type": "application/json"})
-    assert answer.status_code == 400
-    assert "could not parse the JSON body" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("key", ["", "sk-local-wrong", "é"])
@@ -311,21 +208,12 @@ def test_without_the_key_nothing_opens_but_the_health_check(server, key):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/nothing", 404),
-        ("GET", "/files/file-000000000000000000000000", 404),
         ("GET", "/files/..%2F..%2Fapi_key/content", 404),
         ("GET", "/files/%2e%2e%2fapi_key", 404),
-        ("GET", "/fine_tuning/jobs/ftjob-x", 404),
-        ("GET", "/fine_tuning/jobs/ftjob-x/events", 404),
-        ("POST", "/fine_tuning/jobs/ftjob-x/cancel", 404),
-        ("GET", "/models/none", 404),
         ("DELETE", "/models/%2Fetc%2Fpasswd", 404),
         ("PUT", "/files", 405),
         ("DELETE", "/fine_tuning/jobs", 405),
-        ("GET", "/files?limit=0", 400),
-        ("GET", "/files?order=up", 400),
         ("GET", "/files?after=file-x", 400),
-        ("GET", "/fine_tuning/jobs?limit=x", 400),
         ("GET", "/fine_tuning/jobs?after=ftjob-x", 404),
     ],
 )
@@ -343,21 +231,6 @@ def test_a_body_over_the_bound_is_refused_announced_or_not(http):
     answer = http.post("/fine_tuning/jobs", content=iter([body]), headers=headers)
     assert answer.status_code == 413
     check_schema("ErrorResponse", answer.json())
-
-
-async def test_the_asynchronous_client_drives_the_same_protocol(server):
-    async with server.async_client() as client:
-        file = await client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")
-        job = await client.fine_tuning.jobs.create(model=BASE, training_file=file.id)
-        while job.status not in {"succeeded", "failed"}:
-            job = await client.fine_tuning.jobs.retrieve(job.id)
-        assert job.status == "succeeded"
-        events = [event.message async for event in client.fine_tuning.jobs.list_events(job.id)]
-        assert events[0] == "The job has successfully completed"
-        assert (await client.fine_tuning.jobs.list(limit=1)).data[0].id == job.id
-        assert job.fine_tuned_model in [model.id async for model in client.models.list()]
-        assert (await client.models.delete(job.fine_tuned_model)).deleted
-        assert (await client.files.delete(file.id)).deleted
 
 
 def test_the_log_is_one_line_a_request_and_holds_no_row(client, server):
