@@ -17,9 +17,20 @@ from finetune_server.gate import Activity, Gate
 from finetune_server.inference.pool import EnginePool
 from finetune_server.jobs.supervisor import Supervisor
 from finetune_server.keys import KeyCheck
+from finetune_server.openapi import Document, described
 from finetune_server.request_errors import error_of_http, error_of_validation
 from finetune_server.routes import chat_completions, files, jobs, models
 from finetune_server.storage.store import Store
+
+
+class _App(FastAPI):
+    """FastAPI, with a description of itself that is whole."""
+
+    def openapi(self) -> Document:
+        """What `/openapi.json` answers."""
+        if self.openapi_schema is None:
+            self.openapi_schema = described(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(settings: Settings, *, keys: KeyCheck) -> FastAPI:
@@ -29,7 +40,7 @@ def create_app(settings: Settings, *, keys: KeyCheck) -> FastAPI:
         settings: The server's. Its state directory must be the caller's alone: `lifecycle.py` sees to it.
         keys: Who may come in.
     """
-    app = FastAPI(
+    app = _App(
         title="langchain-finetune server",
         version=__version__,
         lifespan=_lifespan(settings),
@@ -82,10 +93,11 @@ def _add_routes(app: FastAPI) -> None:
     for router in (files.router, jobs.router, jobs.limits_router, models.router, chat_completions.router):
         app.include_router(router, prefix="/v1")
     app.add_api_route("/tokenize", chat_completions.tokenize, methods=["POST"])
-    app.add_api_route("/healthz", _health, methods=["GET"])
+    app.add_api_route("/healthz", _health, methods=["GET"], name="health")
 
 
 async def _health() -> dict[str, str]:
+    """Says that the server is up; needs no key."""
     return {"status": "ok", "version": __version__}
 
 

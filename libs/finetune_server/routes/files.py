@@ -17,6 +17,7 @@ from finetune_server.ids import new_id
 from finetune_server.jobs.job_files import read_lines
 from finetune_server.jobs.validation import parse_line
 from finetune_server.jobs.validation_tools import RowFault
+from finetune_server.openapi import UPLOAD_BODY
 from finetune_server.routes.dependencies import After, FileLimit, SettingsOf, StoreOf
 from finetune_server.storage.records import FileRecord
 from finetune_server.storage.store import Store
@@ -31,7 +32,7 @@ _MAX_EXPIRY_SECONDS = 2_592_000
 _MAX_DIGITS = 10
 
 
-@router.post("/files")
+@router.post("/files", openapi_extra=UPLOAD_BODY)
 async def create_file(request: Request, settings: SettingsOf, store: StoreOf) -> wire.Wire:
     """Takes in a file, in pieces."""
     limits = settings.limits

@@ -9,6 +9,7 @@ from finetune_server import wire
 from finetune_server.errors import ApiError
 from finetune_server.jobs.admission import Admission
 from finetune_server.jobs.job_request import JobRequest
+from finetune_server.openapi import METADATA_QUERY
 from finetune_server.routes.dependencies import After, JobLimit, SettingsOf, StoreOf, SupervisorOf
 from finetune_server.storage.records import JobRecord
 from finetune_server.storage.store import Store
@@ -35,7 +36,7 @@ def create_job(
     return wire.job_object(job)
 
 
-@router.get("")
+@router.get("", openapi_extra=METADATA_QUERY)
 def list_jobs(request: Request, store: StoreOf, after: After = None, limit: JobLimit = 20) -> wire.Wire:
     """Jobs, newest first; `metadata[key]=value` keeps those that carry it."""
     if after is not None:
