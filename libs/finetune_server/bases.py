@@ -52,10 +52,10 @@ def resolve_base(name: str) -> Base:
         UnknownBase: There is no such base here or on the hub, or it cannot be trained; the message says why
             and what to do.
     """
-    path = Path(name).expanduser()
-    if is_gguf(path):
+    path = _existing(name)
+    if path is not None and is_gguf(path):
         return _gguf_base(name, path.resolve(), "path")
-    if (path / "config.json").is_file():
+    if path is not None and (path / "config.json").is_file():
         return _directory_base(name, path.resolve(), "path")
     if name == WHEEL_BASE:
         return _wheel_base()
@@ -74,6 +74,16 @@ def known_bases() -> list[Base]:
         return [_wheel_base()]
     except UnknownBase:
         return []
+
+
+def _existing(name: str) -> Path | None:
+    """The path that has this name; a name may as well be none that the system knows how to read."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.is_file() or path.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        # Too long, in the home of nobody, or with a NUL in it.
+        return None
 
 
 def _wheel_base() -> Base:

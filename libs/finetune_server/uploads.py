@@ -50,9 +50,9 @@ async def receive_upload(
     """
     with target.open("xb") as file:
         form = _Form(max_bytes)
-        parser = MultipartParser(_boundary(content_type), form.callbacks())
         sink = _Sink(file)
         try:
+            parser = MultipartParser(_boundary(content_type), form.callbacks())
             async for chunk in body:
                 parser.write(chunk)
                 await sink.take(form.pending)

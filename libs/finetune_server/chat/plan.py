@@ -109,8 +109,10 @@ def unreadable(error: UnreadableMessageError, *, is_legacy: bool = False) -> Api
     """Return the answer for messages or tools that cannot be rendered."""
     message, param = str(error), error.param
     if is_legacy and param.startswith("tools["):
-        tool = param.removesuffix(".function")
-        message, param = (text.replace(tool, tool.replace("tools", "functions")) for text in (message, tool))
+        # A legacy function has its keys where a tool has those of its `function`.
+        message, param = (
+            text.replace(".function", "").replace("tools[", "functions[") for text in (message, param)
+        )
     return ApiError(400, message, param=param, code="invalid_value")
 
 

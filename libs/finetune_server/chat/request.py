@@ -5,9 +5,10 @@ parameters, which are for OpenAI's own bookkeeping, and values that ask for what
 `store` false or the ordinary `service_tier`.
 """
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from finetune_server.errors import ApiError
 
@@ -32,6 +33,31 @@ _REASONS = _REFUSED | {
     "store": "this server keeps no completions",
     "verbosity": "this server's models have no setting for it but `medium`",
 }
+
+
+class _Body(BaseModel):
+    """A body without what JSON cannot hold, which Python reads from it all the same.
+
+    Half a surrogate pair is no text for an engine, and NaN and infinities are no numbers for a schema.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_json(cls, value: Any) -> Any:
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError:
+            msg = "it has a text with half a surrogate pair, which is no character"
+            raise ValueError(msg) from None
+        except ValueError:
+            msg = "it has a number that JSON does not have"
+            raise ValueError(msg) from None
+        except RecursionError:
+            msg = "it is nested too deeply"
+            raise ValueError(msg) from None
+        return value
 
 
 class StreamOptions(BaseModel):
@@ -63,10 +89,8 @@ class ResponseFormat(BaseModel):
     json_schema: JsonSchema | None = None
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(_Body):
     """The body of a request."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: str
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
@@ -109,10 +133,8 @@ class ChatRequest(BaseModel):
     prediction: JsonValue = None
 
 
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(_Body):
     """The body of `POST /tokenize`: a conversation, or a text."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: str
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None

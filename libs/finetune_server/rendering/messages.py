@@ -183,5 +183,8 @@ def _ordered(function: Any, place: str) -> dict[str, Any]:
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         msg = f"{place} has no name: give the function's name, description and parameters."
         raise UnreadableMessageError(msg, place)
+    if not isinstance(function.get("parameters"), Mapping | None):
+        msg = f"{place}.parameters is no JSON Schema: give an object."
+        raise UnreadableMessageError(msg, f"{place}.parameters")
     first = {key: function[key] for key in ("name", "description", "parameters") if key in function}
     return first | {key: value for key, value in function.items() if key not in first and key != "strict"}

@@ -168,6 +168,14 @@ def test_an_unknown_name_lists_what_a_name_can_be():
         resolve_base("gpt-9")
 
 
+@pytest.mark.parametrize(
+    "name", ["a\0b", "~no-such-user/x", "x" * 5000, "/x" * 3000, "\ud800", "/dev/null", "."], ids=repr
+)
+def test_a_name_that_no_file_can_have_is_an_unknown_name(name):
+    with pytest.raises(UnknownBase, match="not available for fine-tuning or does not exist"):
+        resolve_base(name)
+
+
 def test_a_hub_model_is_taken_from_the_cache_without_network(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -67,6 +67,7 @@ async def test_an_empty_file_is_a_file(tmp_path):
         ("application/json", b"{}"),
         ("", form(part("file", b"", "a"))),
         ("multipart/form-data", form(part("file", b"", "a"))),
+        (f"multipart/form-data; boundary={'b' * 5000}", form(part("file", b"", "a"))),
         (TYPE, b""),
         (TYPE, b"nothing of the kind"),
         (TYPE, form(part("purpose", b"fine-tune"))),

@@ -114,7 +114,9 @@ def test_a_response_format_without_its_schema_is_refused():
         ({"tools": [{"type": "custom"}]}, "tools[0]"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tools": [{"type": "function"}], "tool_choice": "required"}, "tools[0].function"),
+        ({"tools": [{"function": {"name": "f", "parameters": "p"}}]}, "tools[0].function.parameters"),
         ({"functions": [{"description": "no name"}]}, "functions[0]"),
+        ({"functions": [{"name": "f", "parameters": [1]}]}, "functions[0].parameters"),
     ],
 )
 def test_what_cannot_be_shown_to_the_model_is_refused_and_named(wrong, param):

@@ -91,6 +91,11 @@ def test_what_contradicts_itself_is_refused(contradiction, param):
         {"max_tokens": 0},
         {"response_format": {"type": "yaml"}},
         {"no_such_parameter": 1},
+        {"model": "\ud800"},
+        {"stop": ["a", "\udfff"]},
+        {"messages": [{"role": "user", "content": "\ud83d"}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"a": float("nan")}}}]},
+        {"metadata": {"a": [float("inf")]}},
     ],
 )
 def test_what_openai_would_not_take_is_not_taken(wrong):
