@@ -1,5 +1,6 @@
 """The app: the route table, the error envelope, and what lives as long as the server."""
 
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -23,16 +24,6 @@ from finetune_server.routes import chat_completions, files, jobs, models
 from finetune_server.storage.store import Store
 
 
-class _App(FastAPI):
-    """FastAPI, with a description of itself that is whole."""
-
-    def openapi(self) -> Document:
-        """What `/openapi.json` answers."""
-        if self.openapi_schema is None:
-            self.openapi_schema = described(super().openapi())
-        return self.openapi_schema
-
-
 def create_app(settings: Settings, *, keys: KeyCheck) -> FastAPI:
     """Makes the server's app.
 
@@ -40,7 +31,7 @@ def create_app(settings: Settings, *, keys: KeyCheck) -> FastAPI:
         settings: The server's. Its state directory must be the caller's alone: `lifecycle.py` sees to it.
         keys: Who may come in.
     """
-    app = _App(
+    app = FastAPI(
         title="langchain-finetune server",
         version=__version__,
         lifespan=_lifespan(settings),
@@ -59,6 +50,7 @@ def create_app(settings: Settings, *, keys: KeyCheck) -> FastAPI:
     )
     _add_routes(app)
     _add_error_handlers(app)
+    _describe(app)
     return app
 
 
@@ -113,6 +105,17 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
         return _answer(error_of_http(error.status_code, error.detail, request.method, request.url.path))
+
+
+def _describe(app: FastAPI) -> None:
+    written_by_fastapi = app.openapi
+
+    @functools.cache
+    def openapi() -> Document:
+        return described(written_by_fastapi())
+
+    # FastAPI's own way: https://fastapi.tiangolo.com/how-to/extending-openapi/
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _answer(error: ApiError) -> JSONResponse:
