@@ -151,7 +151,7 @@ class _Form:
 
     def _begin_file(self, filename: bytes) -> None:
         if self.filename is not None:
-            raise ApiError(400, "Only one file can be uploaded at a time.", param="file")
+            raise ApiError(400, "Only one file can be uploaded at a time.", param="file", code="invalid_form")
         # A name to show, never a path.
         self.filename = filename.decode("utf-8", "replace").replace("\\", "/").rsplit("/", 1)[-1][:255]
         self._field = None

@@ -109,3 +109,48 @@ async def test_whatever_comes_it_is_a_file_or_refused(tmp_path, body):
     for sent in (body, part("file", b"", "a") + body):
         with contextlib.suppress(ApiError):
             await receive(tmp_path, sent)
+
+
+async def received_or_refused(tmp_path, body: bytes, size: int):
+    try:
+        return await receive(tmp_path, body, size=size)
+    except ApiError as error:
+        return error
+
+
+HEADERS = st.sampled_from(
+    [
+        b'Content-Disposition: form-data; name="file"; filename="a"',
+        b'Content-Disposition: form-data; name="purpose"',
+        b"content-disposition: form-data; name=file",
+        b"Content-Disposition: form-data; filename*=utf-8''%ff%00",
+        b'Content-Disposition: form-data; name="\xff\x00"',
+        b'Content-Disposition: form-data; name="file"; filename="\\"',
+        b"Content-Disposition:",
+        b"Content-Type: multipart/mixed; boundary=b",
+        b"No colon",
+        b": no name",
+        b"X" * 5000 + b": long",
+    ]
+)
+PIECES = st.one_of(
+    st.sampled_from([b"--b", b"--b--", b"--", b"--bb", b"--B", b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"b"]),
+    HEADERS.map(lambda header: b"--b\r\n" + header + b"\r\n\r\n"),
+    HEADERS,
+    st.binary(max_size=30),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@given(body=st.lists(PIECES, max_size=12).map(b"".join), size=st.integers(1, 60), is_ended=st.booleans())
+async def test_a_malformed_form_is_refused_or_gives_the_bytes_of_one_file(tmp_path, body, size, is_ended):
+    sent = form(body, part("file", b"rows", "a")) if is_ended else body
+    upload = await received_or_refused(tmp_path, sent, size)
+    if isinstance(upload, ApiError):
+        assert (upload.status, upload.code) == (400, "invalid_form")
+        return
+    kept = upload.path.read_bytes()
+    assert kept in sent
+    assert (upload.bytes, upload.sha256) == (len(kept), hashlib.sha256(kept).hexdigest())
+    assert "/" not in upload.filename
+    assert len(upload.fields) <= 16
