@@ -73,6 +73,7 @@ async def test_a_tuned_model_is_listed_and_has_no_end(client, trained):
     assert trained.fine_tuned_model in [model.id for model in listed]
     model = await client.models.retrieve(trained.fine_tuned_model)
     assert (model.id, model.shutdown_date) == (trained.fine_tuned_model, None)
+    assert "shutdown_date" in model.model_fields_set
     assert model.created >= trained.created_at
 
 
