@@ -225,6 +225,17 @@ def test_every_error_has_the_envelope(http, method, path, status):
     assert answer.headers["x-request-id"].startswith("req-")
 
 
+def test_pages_start_behind_what_the_job_has(client, http):
+    first, second = (
+        client.fine_tuning.jobs.create(model=BASE, training_file=upload(client)).id for _ in "ab"
+    )
+    event = client.fine_tuning.jobs.list_events(first).data[0].id
+    for path in (f"{second}/events?after={event}", f"{first}/checkpoints?after=ftckpt_x"):
+        answer = http.get(f"/fine_tuning/jobs/{path}")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "after")
+        check_schema("ErrorResponse", answer.json())
+
+
 def test_a_body_over_the_bound_is_refused_announced_or_not(http):
     body = b'{"model": "' + b"x" * (17 * 1024 * 1024) + b'"}'
     headers = {"Content-Type": "application/json"}

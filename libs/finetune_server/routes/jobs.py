@@ -45,8 +45,9 @@ def list_jobs(request: Request, store: StoreOf, after: After = None, limit: JobL
     return wire.list_object(map(wire.job_object, page.records), has_more=page.has_more)
 
 
+# Asked again and again by whoever waits: a look-up by an index; a thread would cost more than it.
 @router.get("/{job_id}")
-def retrieve_job(job_id: str, store: StoreOf) -> wire.Wire:
+async def retrieve_job(job_id: str, store: StoreOf) -> wire.Wire:
     """One job."""
     return wire.job_object(_found(store, job_id))
 
@@ -76,9 +77,11 @@ def resume_job(job_id: str, settings: SettingsOf, store: StoreOf, supervisor: Su
 
 
 @router.get("/{job_id}/events")
-def list_events(job_id: str, store: StoreOf, after: After = None, limit: JobLimit = 20) -> wire.Wire:
+async def list_events(job_id: str, store: StoreOf, after: After = None, limit: JobLimit = 20) -> wire.Wire:
     """What happened to a job, newest first."""
     _found(store, job_id)
+    if after is not None and not store.jobs.has_event(job_id, after):
+        raise _nothing_after(job_id, "event", after)
     page = store.jobs.events(job_id, limit=limit, after=after)
     return wire.list_object(map(wire.event_object, page.records), has_more=page.has_more)
 
@@ -89,7 +92,9 @@ def list_checkpoints(job_id: str, store: StoreOf, after: After = None, limit: Jo
     _found(store, job_id)
     shown = [wire.checkpoint_object(model) for model in store.checkpoints(job_id)]
     ids = [checkpoint["id"] for checkpoint in shown]
-    rest = shown[ids.index(after) + 1 :] if after in ids else shown if after is None else []
+    if after is not None and after not in ids:
+        raise _nothing_after(job_id, "checkpoint", after)
+    rest = shown if after is None else shown[ids.index(after) + 1 :]
     return wire.bounded_list_object(rest[:limit], has_more=len(rest) > limit, empty=None)
 
 
@@ -116,6 +121,11 @@ def _found(store: Store, job_id: str) -> JobRecord:
         message = f"Could not find fine tune: {job_id}"
         raise ApiError(404, message, param="fine_tune_id", code="fine_tune_not_found")
     return job
+
+
+def _nothing_after(job_id: str, kind: str, after: str) -> ApiError:
+    message = f"{job_id} has no {kind} {after} to list after."
+    return ApiError(400, message, param="after", code="invalid_value")
 
 
 def _asked_metadata(request: Request) -> dict[str, str] | None:

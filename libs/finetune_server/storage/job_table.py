@@ -127,6 +127,12 @@ class JobTable:
         with self._database.transaction() as connection:
             return change_job(connection, job_id, when=when, changes=changes, events=events)
 
+    def has_event(self, job_id: str, event_id: str) -> bool:
+        """Whether the job has that event."""
+        query = "SELECT 1 FROM events WHERE id = ? AND job_id = ?"
+        with self._database.reading() as connection:
+            return connection.execute(query, (event_id, job_id)).fetchone() is not None
+
     def events(self, job_id: str, *, limit: int, after: str | None = None) -> Page[EventRecord]:
         """Events of a job, newest first."""
         condition, values = "TRUE", [job_id]
