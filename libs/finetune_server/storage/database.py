@@ -16,10 +16,21 @@ _WRITER_SETTINGS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
 )
+_DAMAGED = (
+    "{path} is damaged ({reason}). It was not touched. Put a copy of it in its place; or move it away, with "
+    "its -wal and -shm files, to begin with an empty store."
+)
+_SHUT = (
+    "{path} cannot be opened ({reason}). See that this user may read and write it, and that there is room."
+)
 
 
 class StoreVersionError(RuntimeError):
     """The file was written by a newer version of this package."""
+
+
+class StoreUnusableError(RuntimeError):
+    """The file is damaged, or cannot be opened; it has been left as it is."""
 
 
 class Database:
@@ -37,9 +48,18 @@ class Database:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Opens the file, makes it if it is missing, and brings its schema up to date."""
-        writer = _connect(path, _WRITER_SETTINGS)
+        """Opens the file, makes it if it is missing, and brings its schema up to date.
+
+        Raises:
+            StoreUnusableError: It is no sound SQLite file, or not to be had.
+            StoreVersionError: A newer version wrote it.
+        """
         try:
+            writer = _connect(path, _WRITER_SETTINGS)
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
+        try:
+            _check(writer, path)
             _migrate(writer, path)
             return cls(writer, _connect(path, _READER_SETTINGS))
         except BaseException:
@@ -75,9 +95,30 @@ class Database:
 def _connect(path: Path, settings: tuple[str, ...]) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    for statement in settings:
-        connection.execute(statement)
+    try:
+        for statement in settings:
+            connection.execute(statement)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Reads the whole file once, about a second per gigabyte: damage must not show in the middle of a job."""
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    if found != "ok":
+        raise StoreUnusableError(_DAMAGED.format(path=path, reason=" ".join(found.split())))
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> StoreUnusableError:
+    # The low byte is the kind of the error, the rest its variety.
+    kind = error.sqlite_errorcode & 0xFF
+    is_damaged = kind in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return StoreUnusableError((_DAMAGED if is_damaged else _SHUT).format(path=path, reason=error))
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -2,7 +2,7 @@ import sqlite3
 
 import pytest
 
-from finetune_server.storage.database import Database, StoreVersionError
+from finetune_server.storage.database import Database, StoreUnusableError, StoreVersionError
 from finetune_server.storage.schema import MIGRATIONS
 from finetune_server.storage.store import Store
 
@@ -70,3 +70,29 @@ def test_a_commit_is_flushed_to_the_disk(database):
     with database.transaction() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_a_file_that_is_no_store_is_named_and_left_as_it_is(tmp_path):
+    path = tmp_path / "server.sqlite"
+    path.write_bytes(b"no store " * 1000)
+    with pytest.raises(
+        StoreUnusableError, match=r"server.sqlite is damaged .* Put a copy of it in its place"
+    ):
+        Database.open(path)
+    assert path.read_bytes() == b"no store " * 1000
+
+
+def test_damage_behind_a_sound_beginning_is_seen(tmp_path):
+    path = tmp_path / "server.sqlite"
+    Database.open(path).close()
+    content = bytearray(path.read_bytes())
+    content[8192:12288] = b"x" * 4096
+    path.write_bytes(content)
+    with pytest.raises(StoreUnusableError, match="is damaged"):
+        Database.open(path)
+    assert path.read_bytes() == content
+
+
+def test_what_cannot_be_opened_is_not_called_damaged(tmp_path):
+    with pytest.raises(StoreUnusableError, match=r"server.sqlite cannot be opened .unable to open"):
+        Database.open(tmp_path / "nowhere" / "server.sqlite")
