@@ -107,7 +107,7 @@ def model_not_found(model_id: str) -> ApiError:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that the disk, or the share of it that one may use, is full."""
+    """Whether an error says that the disk, or the share of it that one or one file may use, is full."""
     if isinstance(error, sqlite3.OperationalError):
         return error.sqlite_errorcode == sqlite3.SQLITE_FULL
-    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

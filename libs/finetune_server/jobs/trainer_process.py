@@ -12,6 +12,8 @@ from finetune_server.jobs.job_files import TRAINER_LOG
 
 _VMSTAT = Path("/proc/vmstat")
 _CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
+_EXIT_NO_ROOM = 6
+"""A trainer's way to say that there is no room left even for its result."""
 
 
 class TrainerProcess:
@@ -80,6 +82,8 @@ def num_oom_kills() -> int:
 
 def describe_exit(code: int) -> str:
     """An exit code in words: `exit code 1`, `signal SIGKILL`."""
+    if code == _EXIT_NO_ROOM:
+        return f"exit code {code}, as the disk is full"
     if code >= 0:
         return f"exit code {code}"
     try:

@@ -51,7 +51,14 @@ def test_a_program_that_is_not_there_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(0, "exit code 0"), (3, "exit code 3"), (-9, "signal SIGKILL"), (-99, "signal 99")]
+    ("code", "words"),
+    [
+        (0, "exit code 0"),
+        (3, "exit code 3"),
+        (6, "exit code 6, as the disk is full"),
+        (-9, "signal SIGKILL"),
+        (-99, "signal 99"),
+    ],
 )
 def test_an_exit_is_put_into_words(code, words):
     assert describe_exit(code) == words

@@ -37,6 +37,12 @@ def end_with(monkeypatch, error: Exception) -> None:
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out_of_memory", None),
         (OSError(errno.ENOSPC, "No space left on device"), "storage_full", None),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "storage_full", None),
+        (OSError(errno.EFBIG, "File too large"), "storage_full", None),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 99"), "storage_full", None),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "storage_full", None),
+        (RuntimeError("could not create a primitive"), "out_of_memory", None),
+        (RuntimeError("can't start new thread"), "out_of_memory", None),
+        (FileNotFoundError("x"), "job_directory_gone", None),
         (ZeroDivisionError("secret words"), "internal_error", None),
     ],
 )
