@@ -88,9 +88,20 @@ class Supervisor:
         for job in waiting:
             if len(self._runs) >= self._settings.max_concurrent_jobs or self._closing.is_set():
                 return
-            if job.id not in self._runs and self._not_before.get(job.id, 0.0) <= time.monotonic():
+            if job.id in self._runs or self._not_before.get(job.id, 0.0) > time.monotonic():
+                continue
+            if not self._settings.job_dir(job.id).is_dir():
+                self._fail_without_directory(job)
+            else:
                 self._runs[job.id] = JobRun(job.id, self._settings, self._store, self._closing)
                 self._runs[job.id].start()
+
+    def _fail_without_directory(self, job: JobRecord) -> None:
+        message = (
+            f"The job's directory {self._settings.job_dir(job.id)} is gone, and with it what was trained. "
+            "Create the job again."
+        )
+        self._refuse(job, JobError(code="job_directory_gone", message=message))
 
     def _validate(self, job: JobRecord) -> None:
         try:
@@ -136,7 +147,7 @@ class Supervisor:
         return job is not None and job.status == status and not self._closing.is_set()
 
     def _refuse(self, job: JobRecord, error: JobError) -> None:
-        changes = {"error": error, "finished_at": int(time.time())}
+        changes = {"error": error, "finished_at": int(time.time()), "estimated_finish": None}
         self._move(job, "failed", changes, error.message)
         job_files.discard_work(self._settings.job_dir(job.id))
 
@@ -147,7 +158,7 @@ class Supervisor:
             level="error" if status == "failed" else "info",
         )
         self._store.jobs.transition(
-            job.id, when={"validating_files"}, changes=changes | {"status": status}, events=[event]
+            job.id, when={job.status}, changes=changes | {"status": status}, events=[event]
         )
         _log.info("job moved", extra=fields(job=job.id, status=status))
 

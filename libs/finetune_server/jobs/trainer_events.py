@@ -11,6 +11,8 @@ from finetune_server.storage.job_table import NewEvent
 
 _LEVELS = ("info", "warn", "error")
 _END_OF_TIME = 2**40
+_END_OF_STEPS = 2**40
+_MAX_LINE_BYTES = 1024 * 1024
 _HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 
@@ -36,24 +38,31 @@ def read_new_lines(path: Path, offset: int) -> NewLines:
 
 def parse_event(line: bytes) -> NewEvent | None:
     """The event in a line, None where the line is no event."""
+    if len(line) > _MAX_LINE_BYTES:
+        return None
     try:
         told = json.loads(line, parse_constant=lambda _: None)  # NaN and Infinity are no JSON: null
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(told, dict) or not isinstance(told.get("message"), str):
+        message = told["message"].encode().decode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
     created_at, data = told.get("created_at"), told.get("data")
     if not isinstance(created_at, int | float) or not 0 <= created_at < _END_OF_TIME:
         return None
-    if told.get("level") not in _LEVELS:
+    if told.get("level") not in _LEVELS or not _is_storable(data):
         return None
     return NewEvent(
-        message=told["message"],
+        message=message,
         created_at=int(created_at),
         level=told["level"],
         type="metrics" if told.get("type") == "metrics" else "message",
         data=data if isinstance(data, dict) else {},
     )
+
+
+def _is_storable(data: Any) -> bool:
+    """Whether what stands for the step, if anything does, is no larger than the store can hold."""
+    step = data.get("step") if isinstance(data, dict) else None
+    return not isinstance(step, int) or abs(step) < _END_OF_STEPS
 
 
 def resolved_hyperparameters(events: Sequence[NewEvent]) -> dict[str, Any] | None:

@@ -114,3 +114,11 @@ def test_a_clock_that_is_set_back_or_steps_that_repeat_foresee_nothing():
     pace.estimated_finish([step(5)], now=100)
     assert pace.estimated_finish([step(6)], now=50) is None
     assert pace.estimated_finish([step(4)], now=101) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"message": "\ud800"}, {"data": {"step": 2**63}}, {"message": "x" * 2**20}, {"message": None}],
+)
+def test_what_the_store_could_not_hold_is_no_event(more):
+    assert parse_event(line(type="metrics", **more)) is None
