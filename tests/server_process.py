@@ -30,6 +30,8 @@ class ServerProcess:
     def __init__(self, state_dir: Path, **settings: Any) -> None:
         self.state_dir = state_dir
         self._settings = {"trainer_command": TRAINER, **settings}
+        self.launcher: list[str] = []
+        """What the command is put behind, if anything."""
         self.process: subprocess.Popen[bytes] | None = None
         self.log = state_dir.with_name(state_dir.name + ".log")
 
@@ -42,7 +44,7 @@ class ServerProcess:
     def spawn(self) -> subprocess.Popen[bytes]:
         """Starts the server."""
         told = json.dumps({"state_dir": str(self.state_dir), **self._settings})
-        command = [sys.executable, str(ROOT / "tests" / "fakes" / "server.py"), told]
+        command = [*self.launcher, sys.executable, str(ROOT / "tests" / "fakes" / "server.py"), told]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -57,7 +59,7 @@ class ServerProcess:
     @staticmethod
     def environment() -> dict[str, str]:
         """This process's, with the sources on the path."""
-        paths = [str(ROOT / "libs"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(ROOT / "libs"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
     def wait_ready(self) -> None:

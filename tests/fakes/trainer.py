@@ -45,6 +45,7 @@ def _options(more: list[str]) -> argparse.Namespace:
     parser.add_argument("--die-times", type=int, default=1, help="in how many attempts")
     parser.add_argument("--fail", default="", help="an error code")
     parser.add_argument("--hang", action="store_true")
+    parser.add_argument("--garbage", action="store_true", help="lines that are no events, before the steps")
     parser.add_argument("--ignore-sigterm", action="store_true")
     parser.add_argument("directory", type=Path)
     return parser.parse_args([*sys.argv[1:-1], *more, sys.argv[-1]])
@@ -72,6 +73,8 @@ class _Training:
         resolved = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}
         told = {"phase": "started", **resolved, "total_steps": options.steps, "trained_tokens_total": 100}
         self._tell("message", f"Training {options.steps} steps on {num_rows} rows", told)
+        if options.garbage:
+            self._write_garbage()
         while options.hang:
             time.sleep(1)
         if options.fail:
@@ -111,6 +114,22 @@ class _Training:
         (epoch / "adapter.gguf").write_bytes(b"GGUF")
         told = {"phase": "checkpoint", "step": step, "metrics": {"step": step, "train_loss": 1 / step}}
         self._tell("message", f"Checkpoint created at step {step}", told)
+
+    def _write_garbage(self) -> None:
+        whole = {"v": 1, "created_at": 1.0, "type": "metrics", "level": "info", "message": "garbage"}
+        lines = (
+            os.urandom(2000).replace(b"\n", b""),
+            b"[" * 100_000,
+            b"\x00" * 5000,
+            json.dumps(whole | {"message": "x" * 20_000_000}).encode(),
+            json.dumps(whole | {"message": "\ud800"}).encode(),
+            json.dumps(whole | {"data": {"step": 2**70}}).encode(),
+            json.dumps(whole | {"created_at": float("nan")}).encode(),
+            json.dumps(whole | {"created_at": 10**400}).encode(),
+            json.dumps(whole | {"level": ["info"]}).encode(),
+        )
+        self._events.write(b"\n".join(lines) + b"\n")
+        self._tell("message", "A loss that is no number", {"train_loss": float("nan")})
 
     def _succeed(self) -> None:
         adapter = self._directory / "adapter"
