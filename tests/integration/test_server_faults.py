@@ -4,6 +4,7 @@ How a training takes its own faults is in `test_server_training_faults.py`.
 """
 
 import contextlib
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -245,13 +246,20 @@ def test_a_second_server_finds_the_first_while_a_job_runs_and_leaves_the_job_alo
     client.fine_tuning.jobs.cancel(job_id)
 
 
-@pytest.fixture
-def stopped(tmp_path):
-    """A server that has a job, and has been stopped."""
-    server = ServerProcess(tmp_path / "server").start()
+@pytest.fixture(scope="module")
+def stopped_state_dir(tmp_path_factory):
+    """Of a server that has done a job, and has been stopped."""
+    server = ServerProcess(tmp_path_factory.mktemp("stopped") / "server").start()
     with server.client() as client:
-        wait_for_status(client, create_job(server), "succeeded")
+        wait_for_status(client, create_job(server), "succeeded", seconds=WAIT_SECONDS)
     server.stop()
+    return server.state_dir
+
+
+@pytest.fixture
+def stopped(stopped_state_dir, tmp_path):
+    """A server on a copy of that."""
+    server = ServerProcess(shutil.copytree(stopped_state_dir, tmp_path / "server"))
     yield server
     server.close()
 

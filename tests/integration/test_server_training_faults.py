@@ -152,24 +152,18 @@ def test_a_job_whose_directory_goes_while_it_trains_says_so(server, base, tmp_pa
     assert server.trainers() == []
 
 
-def limit_files(process: psutil.Process, num_bytes: int) -> None:
-    process.rlimit(psutil.RLIMIT_FSIZE, (num_bytes, psutil.RLIM_INFINITY))
-
-
-def test_a_training_without_room_for_its_checkpoint_fails_its_job(server, base):
-    job = Job(server, base)
-    limit_files(wait_for_trainer(server), 100_000)
-    error = job.end().error
+def test_a_training_without_room_for_its_checkpoint_fails_its_job(server, base, faults):
+    (faults / "file-bytes").write_text("100000")
+    error = Job(server, base).end().error
     assert (error.code, error.message) == (
         "storage_full",
         "The disk is full. Make room and create the job again.",
     )
 
 
-def test_a_training_without_room_even_for_its_events_and_result_goes_on_when_there_is(server, base):
-    job = Job(server, base)
-    limit_files(wait_for_trainer(server), 100)
-    told = job.assert_whole()
+def test_a_training_without_room_even_for_its_events_and_result_goes_on_when_there_is(server, base, faults):
+    (faults / "file-bytes").write_text("100")
+    told = Job(server, base).assert_whole()
     ended = "The training process ended with exit code 6, as the disk is full; it is started again."
     assert told.count(ended) == 1
     assert sum("resumed from the start" in message for message in told) == 1
