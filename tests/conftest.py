@@ -4,6 +4,9 @@ import os
 
 import pytest
 
+# Where a kill went wrong is asserted outside of the tests' own files.
+pytest.register_assert_rewrite("tests.kill_aims", "tests.kill_points")
+
 _AMBIENT_PREFIXES = ("OPENAI_", "AZURE_", "LANGSMITH_", "LANGCHAIN_", "ANTHROPIC_", "HF_TOKEN", "NEBIUS_")
 
 

@@ -25,7 +25,7 @@ from tests.server_process import (
 from tests.tiny_base import write_tiny_base
 
 GARBAGE_FREE = [f"Step {step}/8: training loss={1 / step:.2f}" for step in range(1, 9)]
-TIMING = {"retry_seconds": 0.2, "shutdown_grace_seconds": 0.3}
+TIMING = {"retry_seconds": 0.2}
 WAIT_SECONDS = 120
 
 
