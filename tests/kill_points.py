@@ -19,7 +19,7 @@ _ONCE = ("Fine-tuning job started", "New fine-tuned model created", "The job has
 _RESUMED = re.compile(r"Fine-tuning job resumed from the (?:checkpoint at step (\d+)|start)\b")
 _CHECKPOINT = re.compile(r"Checkpoint created at step \d+")
 _END_SECONDS = 30.0
-_TRAINER = re.compile(r"trains in process (\d+)")
+_TRAINER = re.compile(r"trainer started job=.* pid=(\d+)")
 
 
 @dataclass(frozen=True)

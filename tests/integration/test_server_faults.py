@@ -119,7 +119,7 @@ def test_a_full_store_refuses_what_is_new_and_what_runs_goes_on_when_there_is_ro
             upload_many(client)
         assert refused.value.status_code == 507
         assert http.get(f"/fine_tuning/jobs/{job_id}").json()["status"] == "running"
-    wait_until(lambda: f"job {job_id} broken off" in server.log.read_text())
+    wait_until(lambda: f"job broken off job={job_id}" in server.log.read_text())
     wait_until(lambda: not server.trainers())
     (faults / "store-full").unlink()
 
@@ -169,7 +169,7 @@ def test_a_disk_that_is_full_to_the_last_byte_loses_nothing(small_disk):
         job_id = create_job(server, "--steps 12 --step-seconds 0.1")
         wait_for_steps(server, job_id, 3)
         fill(small_disk / "filler")
-        wait_until(lambda: f"job {job_id} broken off" in server.log.read_text())
+        wait_until(lambda: f"job broken off job={job_id}" in server.log.read_text())
         with server.client() as client:
             with pytest.raises(openai.APIStatusError) as refused:
                 upload(client)
@@ -199,7 +199,7 @@ def test_lines_that_are_no_events_are_left_out(server, client):
     assert [event.message for event in events if event.type == "metrics"] == GARBAGE_FREE
     (odd,) = [event for event in events if event.message == "A loss that is no number"]
     assert odd.data == {"train_loss": None}
-    assert f"job {job_id}: 9 lines are no events" in server.log.read_text()
+    assert f"lines are no events job={job_id} num_lines=9" in server.log.read_text()
 
 
 def test_a_queued_job_outlives_its_file_and_not_its_directory(server, client):

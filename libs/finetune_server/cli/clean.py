@@ -19,7 +19,7 @@ from finetune_server.cli.parser import command_parser, within
 from finetune_server.config import Settings
 from finetune_server.jobs import job_files
 from finetune_server.lifecycle import Announcement, ServerStartError, StateDirectory
-from finetune_server.storage.database import StoreVersionError
+from finetune_server.storage.database import StoreUnusableError
 from finetune_server.storage.records import TERMINAL_STATUSES
 from finetune_server.storage.store import Store
 
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(0o077)
     try:
         removed = clean(settings, before=time.time() - given.older_than * 86_400)
-    except (CleaningError, ServerStartError, StoreVersionError, httpx2.HTTPError, OSError) as error:
+    except (CleaningError, ServerStartError, StoreUnusableError, httpx2.HTTPError, OSError) as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
         return 1
     sys.stdout.write(

@@ -25,12 +25,12 @@ _SHUT = (
 )
 
 
-class StoreVersionError(RuntimeError):
-    """The file was written by a newer version of this package."""
-
-
 class StoreUnusableError(RuntimeError):
     """The file is damaged, or cannot be opened; it has been left as it is."""
+
+
+class StoreVersionError(StoreUnusableError):
+    """The file was written by a newer version of this package."""
 
 
 class Database:
