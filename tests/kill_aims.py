@@ -89,9 +89,9 @@ AIMS = _aims(
     Aim("base's conversion", _is_converting, 0.3),
     Aim("model's loading", _is_loading, 0.2),
     Aim("step", lambda job, step: _events(job).count('"metrics"') >= step),
-    Aim("checkpoint under way", _has("trainer/checkpoint-{step}", "checkpoints/step-{step}")),
-    Aim("checkpoint kept", _has("checkpoints/step-{step}")),
-    Aim("outputs", _has("adapter.new", "adapter"), 0.1),
+    Aim("checkpoint under way", _has("trainer/checkpoint-{step}", "checkpoints/step-{step}"), 0.01),
+    Aim("checkpoint kept", _has("checkpoints/step-{step}"), 0.01),
+    Aim("outputs", _has("adapter.new", "adapter"), 0.02),
     Aim("result", _has("result.json"), 0.1, ("server", "both"), may_repeat=False),
     Aim("success", most_seconds=0.3, victims=_SERVER, may_repeat=False),
 )
