@@ -1,5 +1,6 @@
 """Supervised fine-tuning, from a job to its adapter."""
 
+import errno
 import hashlib
 import shutil
 import time
@@ -33,6 +34,7 @@ from finetune_server.training.stop_request import StopRequest
 
 LORA: Final = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 
+_NOT_THE_BASES_FAULT: Final = frozenset({errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 _ADAPTER_DIR: Final = "adapter"
 _STEP_METRICS: Final = "step_metrics.csv"
 
@@ -152,6 +154,8 @@ def _load_model(setup: _Setup) -> Any:
         lora = LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **LORA)
         model = get_peft_model(model, lora, autocast_adapter_dtype=False)
     except (ValueError, OSError, ImportError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno in _NOT_THE_BASES_FAULT:
+            raise
         msg = (
             f"The base model {name} cannot be loaded ({type(error).__name__}); trainer.log in the job's "
             "directory says more. Another base may do."
