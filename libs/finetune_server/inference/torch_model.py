@@ -159,7 +159,7 @@ def _allowed(logits: torch.Tensor, matcher: Any) -> torch.Tensor:
 def _choose(logits: torch.Tensor, body: Mapping[str, Any], choice: torch.Generator) -> int:
     if body["temperature"] == 0:
         return int(logits.argmax())
-    chances, order = (logits / body["temperature"]).softmax(-1).sort(descending=True)
+    chances, order = (logits / body["temperature"]).softmax(-1).sort(descending=True, stable=True)
     # The likeliest token always stays, however small the share that is asked for.
     chances[1:][chances.cumsum(-1)[:-1] > body["top_p"]] = 0
     return int(order[torch.multinomial(chances, 1, generator=choice)])
