@@ -6,21 +6,19 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-import httpx2
 import openai
 
 from langchain_finetune._spool import state_directory
-from langchain_finetune.errors import AuthenticationFailedError, HostError
+from langchain_finetune.errors import AuthenticationFailedError
 from langchain_finetune.hosts import LOCAL, Host
 from langchain_finetune.trainers.exchange import Act, Call, Exchange, JobProgress, Sleep, arun, run, settle
 from langchain_finetune.trainers.local import LocalServer, local_server
-from langchain_finetune.trainers.openai_errors import host_error
+from langchain_finetune.trainers.openai_errors import unreadable_answer
+from langchain_finetune.trainers.protocol import HostProtocol, protocol_of
 
 T = TypeVar("T")
-
-_NO_KEPT_CONNECTIONS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
 
 Tell = Callable[[JobProgress], Any]
 
@@ -54,6 +52,7 @@ class Connection:
         for given in (client, async_client):
             _require_key(given)
         self.host = host
+        self.protocol: HostProtocol = protocol_of(host)
         self._given_client = client
         self._given_async_client = async_client
         self._sleep = sleep
@@ -68,13 +67,13 @@ class Connection:
         return local_server(state_directory() / "server") if self.host is LOCAL and not is_given else None
 
     @property
-    def client(self) -> openai.OpenAI:
+    def client(self) -> Any:
         """The sync client."""
         with self._making:
             return self._client
 
     @property
-    def async_client(self) -> openai.AsyncOpenAI:
+    def async_client(self) -> Any:
         """The async client."""
         with self._making:
             return self._async_client
@@ -85,26 +84,24 @@ class Connection:
         return self.server.num_revivals if self.server else 0
 
     @cached_property
-    def _client(self) -> openai.OpenAI:
+    def _client(self) -> Any:
         if self._given_client is not None:
             return self._given_client
         if self._given_async_client is not None:
-            return openai.OpenAI(**_twin(self._given_async_client))
+            return self.protocol.make_sync_client(self.host, self._given_async_client)
         if self.server is not None:
             endpoint = self.server.endpoint()
             return openai.OpenAI(**endpoint._asdict(), http_client=self.server.http_client)
-        return _default_client()
+        return self.protocol.make_client(self.host)
 
     @cached_property
-    def _async_client(self) -> openai.AsyncOpenAI:
+    def _async_client(self) -> Any:
         if self._given_async_client is not None:
             return self._given_async_client
         if self.server is not None:
             endpoint = self.server.endpoint()
             return openai.AsyncOpenAI(**endpoint._asdict(), http_client=self.server.async_http_client)
-        # A kept connection belongs to the event loop that made it, and the next call may come from another.
-        http_client = openai.DefaultAsyncHttpxClient(limits=_NO_KEPT_CONNECTIONS)
-        return openai.AsyncOpenAI(**_twin(self._client), http_client=http_client)
+        return self.protocol.make_async_client(self.host, self._client)
 
     def run(self, exchange: Exchange[T], tell: Tell = silence) -> T:
         """Do an exchange with the sync client."""
@@ -128,20 +125,21 @@ class Connection:
 
     def _answer(self, call: Call) -> Any:
         try:
-            return _readable(call.send(_for_call(self.client, call)), self.host)
-        except openai.APIError as e:
-            raise host_error(e, self.host) from e
+            return self.protocol.require_answer(call.send(_for_call(self.client, call)), self.host)
+        except self.protocol.CLIENT_ERROR as e:
+            raise self.protocol.host_error(e, self.host) from e
         except (json.JSONDecodeError, UnicodeDecodeError) as e:
-            raise _unreadable(self.host) from e
+            raise unreadable_answer(self.host) from e
 
     async def _aanswer(self, call: Call) -> Any:
         client = await asyncio.to_thread(lambda: self.async_client)
         try:
-            return _readable(await settle(call.send(_for_call(client, call))), self.host)
-        except openai.APIError as e:
-            raise host_error(e, self.host) from e
+            answer = await settle(call.send(_for_call(client, call)))
+            return self.protocol.require_answer(answer, self.host)
+        except self.protocol.CLIENT_ERROR as e:
+            raise self.protocol.host_error(e, self.host) from e
         except (json.JSONDecodeError, UnicodeDecodeError) as e:
-            raise _unreadable(self.host) from e
+            raise unreadable_answer(self.host) from e
 
 
 def _for_call(client: Any, call: Call) -> Any:
@@ -153,28 +151,6 @@ def _for_call(client: Any, call: Call) -> Any:
     return client.with_options(**options) if options else client
 
 
-def _readable(answer: Any, host: Host) -> Any:
-    # Where a proxy answers 200 with a page of HTML, the client hands the text over as it is.
-    if isinstance(answer, openai.BaseModel):
-        return answer
-    raise _unreadable(host)
-
-
-def _unreadable(host: Host) -> HostError:
-    return HostError(
-        f"{host.title} sent an answer that is no JSON: check the base URL, and proxies on the way.",
-        status_code=502,
-    )
-
-
-def _default_client() -> openai.OpenAI:
-    try:
-        return openai.OpenAI()
-    except openai.OpenAIError as e:
-        msg = "there is no API key for OpenAI: set OPENAI_API_KEY, or hand over `client=openai.OpenAI(...)`."
-        raise AuthenticationFailedError(msg) from e
-
-
 def _require_key(client: openai.OpenAI | openai.AsyncOpenAI | None) -> None:
     if client is not None and not client.api_key:
         msg = (
@@ -182,14 +158,3 @@ def _require_key(client: openai.OpenAI | openai.AsyncOpenAI | None) -> None:
             "same key: hand over a client that holds it, `openai.OpenAI(api_key=...)`."
         )
         raise AuthenticationFailedError(msg)
-
-
-def _twin(client: openai.OpenAI | openai.AsyncOpenAI) -> dict[str, Any]:
-    return {
-        "base_url": client.base_url,
-        "api_key": client.api_key,
-        "organization": client.organization,
-        "project": client.project,
-        "timeout": client.timeout,
-        "max_retries": client.max_retries,
-    }

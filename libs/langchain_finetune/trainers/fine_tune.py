@@ -23,7 +23,6 @@ from langchain_finetune.trainers.connection import Connection
 from langchain_finetune.trainers.exchange import JobProgress
 from langchain_finetune.trainers.job import FineTuneJob
 from langchain_finetune.trainers.key import Order
-from langchain_finetune.trainers.openai_protocol import retrieve_job
 from langchain_finetune.trainers.placing import Placed, place
 from langchain_finetune.trainers.waiting import Patience
 
@@ -167,7 +166,7 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
         Raises:
             JobNotFoundError: The host has no such job.
         """
-        state = self._connection.run(retrieve_job(job_id))
+        state = self._connection.run(self._connection.protocol.retrieve_job(job_id))
         return self._job(Placed(state, is_reused=True))
 
     async def aattach(self, job_id: str) -> FineTuneJob:
@@ -179,7 +178,7 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
         Raises:
             JobNotFoundError: The host has no such job.
         """
-        state = await self._connection.arun(retrieve_job(job_id))
+        state = await self._connection.arun(self._connection.protocol.retrieve_job(job_id))
         return self._job(Placed(state, is_reused=True))
 
     @override

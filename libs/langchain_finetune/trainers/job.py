@@ -12,7 +12,7 @@ from langchain_finetune.trainers.chat_model import ready_chat_model
 from langchain_finetune.trainers.connection import Connection, silence
 from langchain_finetune.trainers.exchange import Exchange, JobProgress
 from langchain_finetune.trainers.job_state import JobState
-from langchain_finetune.trainers.openai_protocol import cancel_job, events_since, find_model, retrieve_job
+from langchain_finetune.trainers.protocol import HostProtocol
 from langchain_finetune.trainers.waiting import Patience, is_finished, wait_for_job
 
 logger = logging.getLogger(__name__)
@@ -62,22 +62,22 @@ class FineTuneJob:
     def status(self) -> str:
         """The job's state now: the host is asked, unless the job has come to its end. Async: `astatus()`."""
         if not self._state.is_terminal:
-            self._state = self._connection.run(retrieve_job(self.id))
+            self._state = self._connection.run(self._protocol.retrieve_job(self.id))
         return self._state.status
 
     async def astatus(self) -> str:
         """Return the job's state now."""
         if not self._state.is_terminal:
-            self._state = await self._connection.arun(retrieve_job(self.id))
+            self._state = await self._connection.arun(self._protocol.retrieve_job(self.id))
         return self._state.status
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events so far as the host sent them, oldest first."""
-        return self._connection.run(events_since(self.id, set()))
+        return self._connection.run(self._protocol.events_since(self.id, set()))
 
     async def aevents(self) -> list[dict[str, Any]]:
         """Return the events so far as the host sent them, oldest first."""
-        return await self._connection.arun(events_since(self.id, set()))
+        return await self._connection.arun(self._protocol.events_since(self.id, set()))
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the figures of each step so far, oldest first: `step`, `train_loss` and what else comes."""
@@ -131,12 +131,12 @@ class FineTuneJob:
 
     def cancel(self) -> str:
         """Ask the host to end the job, and return its state."""
-        self._state = self._connection.run(cancel_job(self.id))
+        self._state = self._connection.run(self._protocol.cancel_job(self.id))
         return self._state.status
 
     async def acancel(self) -> str:
         """Ask the host to end the job, and return its state."""
-        self._state = await self._connection.arun(cancel_job(self.id))
+        self._state = await self._connection.arun(self._protocol.cancel_job(self.id))
         return self._state.status
 
     def to_chat_model(self) -> ChatOpenAI:
@@ -162,9 +162,14 @@ class FineTuneJob:
         # Making the clients of a chat model reads certificates, and may ask where the server is.
         return await asyncio.to_thread(self._ready, model)
 
+    @property
+    def _protocol(self) -> HostProtocol:
+        return self._connection.protocol
+
     def _wait(self) -> Exchange[JobState]:
         return wait_for_job(
             self.id,
+            self._protocol,
             self._patience,
             is_reused=self._is_reused,
             num_revivals=lambda: self._connection.num_revivals,
@@ -172,11 +177,11 @@ class FineTuneJob:
 
     def _described_model(self) -> Exchange[Mapping[str, Any]]:
         if self._state.model is None:
-            self._state = yield from retrieve_job(self.id)
+            self._state = yield from self._protocol.retrieve_job(self.id)
         if not is_finished(self._state, []) or self._state.model is None:
             msg = f"job {self.id} is {self._state.status}: wait for its model with `result()`."
             raise JobError(msg, self.id)
-        return (yield from find_model(self._state.model)) or {}
+        return (yield from self._protocol.find_model(self._state.model)) or {}
 
     def _ready(self, model: Mapping[str, Any]) -> ChatOpenAI:
         return ready_chat_model(self._state, model, self._connection, self._chat_model_kwargs)

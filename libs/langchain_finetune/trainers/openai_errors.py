@@ -20,7 +20,7 @@ _FIRST_CLIENT_ERROR: Final = 400
 _FIRST_SERVER_ERROR: Final = 500
 
 
-def host_error(error: openai.APIError, host: Host) -> HostError | UnknownBaseError:
+def error_of(error: openai.APIError, host: Host) -> HostError | UnknownBaseError:
     """Return what an error of the client means."""
     if not isinstance(error, openai.APIStatusError):
         return _broken_off(error, host)
@@ -38,6 +38,14 @@ def host_error(error: openai.APIError, host: Host) -> HostError | UnknownBaseErr
         status_code=error.status_code,
         code=error.code,
         param=error.param,
+    )
+
+
+def unreadable_answer(host: Host) -> HostError:
+    """Return the error for an answer that is not the host's."""
+    return HostError(
+        f"{host.title} sent an answer that is no JSON: check the base URL, and proxies on the way.",
+        status_code=502,
     )
 
 

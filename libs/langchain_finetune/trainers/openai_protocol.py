@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
 import openai
 
 from langchain_finetune.errors import AuthenticationFailedError, HostError, JobNotFoundError, UnknownBaseError
+from langchain_finetune.hosts import Host
 from langchain_finetune.trainers.exchange import Call, Exchange
 from langchain_finetune.trainers.job_state import JobState, read_job
-from langchain_finetune.trainers.key import KEY_FIELD
-from langchain_finetune.trainers.openai_errors import is_transient
+from langchain_finetune.trainers.key import DATA_FIELD, KEY_FIELD, Order
+from langchain_finetune.trainers.openai_errors import error_of, is_transient, unreadable_answer
 
+_PURPOSE: Final = "fine-tune"
 _PAGE_SIZE: Final = 100
+_FILES_PAGE_SIZE: Final = 1000
 _POLL_SECONDS: Final = 30.0
 """Longest wait for the answer to one look at a job: the loop around it looks again."""
 
@@ -24,17 +28,112 @@ _POLL_OPTIONS: Final[dict[str, Any]] = {"max_retries": 0, "timeout": _POLL_SECON
 
 _NOT_FOUND: Final = 404
 
+_NO_KEPT_CONNECTIONS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
+
+CLIENT_ERROR: type[Exception] = openai.APIError
+"""Root of what the client raises."""
+
+
+def make_client(host: Host) -> openai.OpenAI:
+    """Return a client with the key of the environment.
+
+    Raises:
+        AuthenticationFailedError: There is no key.
+    """
+    try:
+        return openai.OpenAI()
+    except openai.OpenAIError as e:
+        msg = (
+            f"there is no API key for {host.title}: set OPENAI_API_KEY, or hand over "
+            "`client=openai.OpenAI(...)`."
+        )
+        raise AuthenticationFailedError(msg) from e
+
+
+def make_async_client(host: Host, client: openai.OpenAI) -> openai.AsyncOpenAI:
+    """Return the async twin of a client: same URL, key, organization and project."""
+    del host
+    # A kept connection belongs to the event loop that made it, and the next call may come from another.
+    http_client = openai.DefaultAsyncHttpxClient(limits=_NO_KEPT_CONNECTIONS)
+    return openai.AsyncOpenAI(**_settings(client), http_client=http_client)
+
+
+def make_sync_client(host: Host, async_client: openai.AsyncOpenAI) -> openai.OpenAI:
+    """Return the sync twin of an async client."""
+    del host
+    return openai.OpenAI(**_settings(async_client))
+
+
+def _settings(client: openai.OpenAI | openai.AsyncOpenAI) -> dict[str, Any]:
+    return {
+        "base_url": client.base_url,
+        "api_key": client.api_key,
+        "organization": client.organization,
+        "project": client.project,
+        "timeout": client.timeout,
+        "max_retries": client.max_retries,
+    }
+
+
+def host_error(error: Any, host: Host) -> HostError | UnknownBaseError:
+    """Return what an error of the client means."""
+    return error_of(error, host)
+
+
+def require_answer(answer: Any, host: Host) -> Any:
+    """Return what the client returned, when the host sent it.
+
+    Raises:
+        HostError: It is no answer of the API: where a proxy answers 200 with a page of HTML, the client hands
+            the text over as it is.
+    """
+    if isinstance(answer, openai.BaseModel):
+        return answer
+    raise unreadable_answer(host)
+
+
+def find_upload(name: str, num_bytes: int) -> Exchange[str | None]:
+    """Return the id of an uploaded file of that name and size, None where there is none."""
+    page = yield Call(lambda client: client.files.list(purpose=_PURPOSE, limit=_FILES_PAGE_SIZE))
+    while True:
+        for file in (_plain(item) for item in page.data or []):
+            is_same = file.get("filename") == name and file.get("bytes") == num_bytes
+            if is_same and file.get("status") != "error":
+                return str(file["id"])
+        if not page.has_next_page():
+            return None
+        page = yield _next_page(page)
+
 
 def upload(path: Path, name: str) -> Exchange[str]:
     """Upload a training file and return its id."""
     with path.open("rb") as file:
-        answer = yield Call(lambda client: client.files.create(file=(name, file), purpose="fine-tune"))
+        answer = yield Call(lambda client: client.files.create(file=(name, file), purpose=_PURPOSE))
     return str(answer.id)
 
 
 def delete_file(file_id: str) -> Exchange[None]:
     """Delete an uploaded file."""
     yield Call(lambda client: client.files.delete(file_id))
+
+
+def job_body(
+    order: Order, host: Host, key: str, training_file: str, validation_file: str | None = None
+) -> dict[str, Any]:
+    """Return what the host is told to create the job of an order."""
+    del host
+    method: dict[str, Any] = {"type": order.method}
+    if order.hyperparameters:
+        method[order.method] = {"hyperparameters": dict(order.hyperparameters)}
+    return {
+        "model": order.base,
+        "training_file": training_file,
+        "validation_file": validation_file,
+        "method": method,
+        "suffix": order.suffix,
+        "seed": order.seed,
+        "metadata": {KEY_FIELD: key, DATA_FIELD: order.fingerprint},
+    }
 
 
 def create_job(body: Mapping[str, Any]) -> Exchange[JobState]:

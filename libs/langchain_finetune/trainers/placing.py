@@ -9,17 +9,10 @@ from langchain_finetune.errors import HostError, UnknownBaseError
 from langchain_finetune.hosts import LOCAL, Host
 from langchain_finetune.trainers.exchange import Exchange, Sleep
 from langchain_finetune.trainers.job_state import SUCCEEDED, JobState
-from langchain_finetune.trainers.key import DATA_FIELD, KEY_FIELD, Order, job_key
+from langchain_finetune.trainers.key import Order, job_key
 from langchain_finetune.trainers.key_lock import KeyLock
 from langchain_finetune.trainers.openai_errors import is_ambiguous
-from langchain_finetune.trainers.openai_protocol import (
-    create_job,
-    delete_file,
-    find_model,
-    jobs_with_key,
-    retrieve_model,
-    upload,
-)
+from langchain_finetune.trainers.protocol import HostProtocol, protocol_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,18 +51,19 @@ def place(order: Order, host: Host, now: float) -> Exchange[Placed]:
         if job := (yield from _find(key, host, now)):
             logger.info("found job %s for this data and these settings: %s", job.id, job.status)
             return Placed(job, is_reused=True)
-        return Placed((yield from _create(order, key)), is_reused=False)
+        return Placed((yield from _create(order, host, key)), is_reused=False)
 
 
 def _weights_of(base: str, host: Host) -> Exchange[str | None]:
+    protocol = protocol_of(host)
     # The embedded server knows every base that it can train; other hosts train some that they do not list.
-    found = yield from (retrieve_model(base) if host is LOCAL else find_model(base))
+    found = yield from (protocol.retrieve_model(base) if host is LOCAL else protocol.find_model(base))
     weights = (found or {}).get("weights_sha256")
     return weights if isinstance(weights, str) else None
 
 
 def _find(key: str, host: Host, now: float) -> Exchange[JobState | None]:
-    jobs = yield from jobs_with_key(key)
+    jobs = yield from protocol_of(host).jobs_with_key(key)
     for job in jobs:
         if job.status == SUCCEEDED and not (yield from _is_gone(job, host, now)):
             return job
@@ -78,24 +72,26 @@ def _find(key: str, host: Host, now: float) -> Exchange[JobState | None]:
 
 def _is_gone(job: JobState, host: Host, now: float) -> Exchange[bool]:
     """Tell whether the tuned model was deleted at its host: its job is of no use any more."""
-    if job.model is None or (yield from find_model(job.model)) is not None:
+    if job.model is None or (yield from protocol_of(host).find_model(job.model)) is not None:
         return False
     # A host may need a while to list a new model: to train anew in that time would be to pay twice.
     return now - (job.finished_at or now) >= host.model_grace_seconds
 
 
-def _create(order: Order, key: str) -> Exchange[JobState]:
+def _create(order: Order, host: Host, key: str) -> Exchange[JobState]:
+    protocol = protocol_of(host)
     file_ids: list[str] = []
     may_exist = False
     try:
         for path, name in _uploads(order):
-            file_ids.append((yield from upload(path, name)))
+            file_ids.append((yield from protocol.upload(path, name)))
         may_exist = True
-        return (yield from _create_once(_body(order, key, *file_ids), key))
+        body = protocol.job_body(order, host, key, *file_ids)
+        return (yield from _create_once(protocol, body, key))
     except (HostError, UnknownBaseError) as e:
         # A job that may exist after all still needs its files.
         if not (may_exist and is_ambiguous(e)):
-            yield from _delete(file_ids)
+            yield from _delete(protocol, file_ids)
         raise
 
 
@@ -105,47 +101,32 @@ def _uploads(order: Order) -> Iterator[tuple[Path, str]]:
         yield order.validation, f"validation-{(order.validation_sha256 or '')[:16]}.jsonl"
 
 
-def _body(order: Order, key: str, training_file: str, validation_file: str | None = None) -> dict[str, Any]:
-    method: dict[str, Any] = {"type": order.method}
-    if order.hyperparameters:
-        method[order.method] = {"hyperparameters": dict(order.hyperparameters)}
-    return {
-        "model": order.base,
-        "training_file": training_file,
-        "validation_file": validation_file,
-        "method": method,
-        "suffix": order.suffix,
-        "seed": order.seed,
-        "metadata": {KEY_FIELD: key, DATA_FIELD: order.fingerprint},
-    }
-
-
-def _create_once(body: Mapping[str, Any], key: str) -> Exchange[JobState]:
+def _create_once(protocol: HostProtocol, body: Mapping[str, Any], key: str) -> Exchange[JobState]:
     try:
-        return (yield from create_job(body))
+        return (yield from protocol.create_job(body))
     except HostError as e:
         if not is_ambiguous(e):
             raise
         logger.warning("creating the job failed in a way that leaves it open whether it exists: %s", e)
-        if job := (yield from _look_again(key)):
+        if job := (yield from _look_again(protocol, key)):
             return job
     try:
-        return (yield from create_job(body))
+        return (yield from protocol.create_job(body))
     except HostError as e:
-        if is_ambiguous(e) and (job := (yield from _look_again(key))):
+        if is_ambiguous(e) and (job := (yield from _look_again(protocol, key))):
             return job
         raise
 
 
-def _look_again(key: str) -> Exchange[JobState | None]:
+def _look_again(protocol: HostProtocol, key: str) -> Exchange[JobState | None]:
     yield Sleep(_RECONCILE_SECONDS)
-    jobs = yield from jobs_with_key(key)
+    jobs = yield from protocol.jobs_with_key(key)
     return next((job for job in jobs if job.is_live or job.status == SUCCEEDED), None)
 
 
-def _delete(file_ids: list[str]) -> Exchange[None]:
+def _delete(protocol: HostProtocol, file_ids: list[str]) -> Exchange[None]:
     for file_id in file_ids:
         try:
-            yield from delete_file(file_id)
+            yield from protocol.delete_file(file_id)
         except HostError as e:
             logger.warning("the uploaded file %s could not be deleted: %s", file_id, e)

@@ -25,7 +25,7 @@ from langchain_finetune.trainers.job_state import (
     read_metrics,
 )
 from langchain_finetune.trainers.openai_errors import is_transient
-from langchain_finetune.trainers.openai_protocol import events_since, retrieve_job
+from langchain_finetune.trainers.protocol import HostProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -125,12 +125,18 @@ class Watch:
 
 
 def wait_for_job(
-    job_id: str, patience: Patience, *, is_reused: bool = False, num_revivals: Callable[[], int] = lambda: 0
+    job_id: str,
+    protocol: HostProtocol,
+    patience: Patience,
+    *,
+    is_reused: bool = False,
+    num_revivals: Callable[[], int] = lambda: 0,
 ) -> Exchange[JobState]:
     """Wait until a job has succeeded and its model has a name.
 
     Args:
         job_id: The job.
+        protocol: Its host's.
         patience: How long and how often.
         is_reused: Whether an earlier call created the job.
         num_revivals: How often the host had to be started again so far.
@@ -148,8 +154,8 @@ def wait_for_job(
     num_failures = 0
     while True:
         try:
-            job = yield from retrieve_job(job_id, is_poll=True)
-            events = yield from events_since(job_id, watch.seen, is_poll=True)
+            job = yield from protocol.retrieve_job(job_id, is_poll=True)
+            events = yield from protocol.events_since(job_id, watch.seen, is_poll=True)
         except HostError as e:
             if not is_transient(e):
                 raise

@@ -10,7 +10,7 @@ from langchain_finetune.errors import (
     UnknownBaseError,
 )
 from langchain_finetune.hosts import LOCAL, OPENAI
-from langchain_finetune.trainers.openai_errors import host_error, is_ambiguous, is_transient
+from langchain_finetune.trainers.openai_errors import error_of, is_ambiguous, is_transient
 from tests.fakes.openai_host import FakeHost
 from tests.fakes.openai_host import HostError as Refusal
 
@@ -34,7 +34,7 @@ def raised_by_client(answer) -> openai.APIError:
 
 
 def mapped(answer, host=OPENAI):
-    return host_error(raised_by_client(answer), host)
+    return error_of(raised_by_client(answer), host)
 
 
 def refusal(status, message, code=None, param=None):

@@ -13,7 +13,7 @@ from langchain_finetune.errors import (
     ServerStartError,
     TrainingFailed,
 )
-from langchain_finetune.trainers import waiting
+from langchain_finetune.trainers import openai_protocol
 from langchain_finetune.trainers.exchange import Sleep, Tell, run
 from langchain_finetune.trainers.job_state import read_job
 from langchain_finetune.trainers.waiting import Patience, wait_for_job
@@ -78,7 +78,7 @@ class Host:
         return act()
 
     def wait(self, **more):
-        return run(wait_for_job("ftjob-1", self.patience, **more), self.perform)
+        return run(wait_for_job("ftjob-1", openai_protocol, self.patience, **more), self.perform)
 
 
 @pytest.fixture(autouse=True)
@@ -91,8 +91,8 @@ def looks_of_the_host(monkeypatch):
     def events_since(job_id, seen, *, is_poll):
         return (yield lambda: [event for event in HOST[0].events if event["id"] not in seen])
 
-    monkeypatch.setattr(waiting, "retrieve_job", retrieve)
-    monkeypatch.setattr(waiting, "events_since", events_since)
+    monkeypatch.setattr(openai_protocol, "retrieve_job", retrieve)
+    monkeypatch.setattr(openai_protocol, "events_since", events_since)
 
 
 HOST = [None]

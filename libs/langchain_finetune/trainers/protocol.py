@@ -1,0 +1,87 @@
+"""What a trainer asks of a host, whatever its API: one module for each API has these functions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from langchain_finetune.errors import HostError, UnknownBaseError
+from langchain_finetune.hosts import Host
+from langchain_finetune.trainers import openai_protocol
+from langchain_finetune.trainers.exchange import Exchange
+from langchain_finetune.trainers.job_state import JobState
+from langchain_finetune.trainers.key import Order
+
+
+class HostProtocol(Protocol):
+    """The calls of one API. Those that ask the host are exchanges, the same for sync and async clients."""
+
+    @property
+    def CLIENT_ERROR(self) -> type[Exception]:  # noqa: N802 - a constant of the module
+        """Root of what the API's client raises."""
+
+    def make_client(self, host: Host) -> Any:
+        """Return a client with the key of the environment.
+
+        Raises:
+            AuthenticationFailedError: There is no key.
+            MissingExtraError: The API's SDK is not installed.
+        """
+
+    def make_async_client(self, host: Host, client: Any) -> Any:
+        """Return the async twin of a client."""
+
+    def make_sync_client(self, host: Host, async_client: Any) -> Any:
+        """Return the sync twin of an async client."""
+
+    def require_answer(self, answer: Any, host: Host) -> Any:
+        """Return what the client returned, when the host sent it.
+
+        Raises:
+            HostError: It is a page of a proxy, or otherwise no answer of the API.
+        """
+
+    def host_error(self, error: Any, host: Host) -> HostError | UnknownBaseError:
+        """Return what an error of the client means."""
+
+    def find_upload(self, name: str, num_bytes: int) -> Exchange[str | None]:
+        """Return the id of an uploaded file of that name and size, None where there is none."""
+
+    def upload(self, path: Path, name: str) -> Exchange[str]:
+        """Upload a training file and return its id."""
+
+    def delete_file(self, file_id: str) -> Exchange[None]:
+        """Delete an uploaded file."""
+
+    def job_body(
+        self, order: Order, host: Host, key: str, training_file: str, validation_file: str | None = None
+    ) -> Mapping[str, Any]:
+        """Return what the host is told to create the job of an order; pure."""
+
+    def create_job(self, body: Mapping[str, Any]) -> Exchange[JobState]:
+        """Create a job, posting once."""
+
+    def jobs_with_key(self, key: str) -> Exchange[list[JobState]]:
+        """Return the jobs that carry a key, newest first."""
+
+    def retrieve_job(self, job_id: str, *, is_poll: bool = False) -> Exchange[JobState]:
+        """Look at a job."""
+
+    def cancel_job(self, job_id: str) -> Exchange[JobState]:
+        """Ask the host to end a job."""
+
+    def events_since(
+        self, job_id: str, seen: set[str], *, is_poll: bool = False
+    ) -> Exchange[list[dict[str, Any]]]:
+        """Return the events that are not in `seen`, oldest first, each once, in the form of OpenAI's."""
+
+    def retrieve_model(self, name: str) -> Exchange[dict[str, Any]]:
+        """Return the host's model object."""
+
+    def find_model(self, name: str) -> Exchange[dict[str, Any] | None]:
+        """Return the host's model object: None where it has no such model, empty where it does not say."""
+
+
+def protocol_of(host: Host) -> HostProtocol:
+    """Return the functions for a host's API."""
+    del host  # every host so far speaks OpenAI's protocol
+    return openai_protocol
