@@ -8,20 +8,27 @@ before or after the request is carried out.
 import itertools
 import json
 import re
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
 
 import httpx2
 import jsonschema
+
+from tests.fakes.loopback import (
+    Moment,
+    Onlooker,
+    Request,
+    Response,
+    headers_of,
+    parts_of,
+    request_of,
+    serve,
+)
 
 _SCHEMAS = json.loads((Path(__file__).parents[1] / "data" / "openai_schemas.json").read_bytes())
 
@@ -30,30 +37,6 @@ def schema_errors(name: str, value: Any) -> list[str]:
     """What a value has against one of OpenAI's schemas."""
     schema = {"$ref": f"#/$defs/{name}", "$defs": _SCHEMAS["$defs"]}
     return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(value)]
-
-
-@dataclass
-class Request:
-    method: str
-    path: str
-    query: dict[str, list[str]] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
-    content: bytes = b""
-
-    @property
-    def body(self) -> Any:
-        return json.loads(self.content)
-
-
-@dataclass
-class Response:
-    status: int
-    body: Any
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def content(self) -> bytes:
-        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
 class HostError(Exception):
@@ -95,6 +78,21 @@ class Plan:
     last_events: tuple[dict[str, Any], ...] = ()
 
 
+@dataclass
+class Manners:
+    """What hosts do differently."""
+
+    drops_metadata: bool = False
+    """Jobs come back without the metadata that they were created with."""
+    ignores_filter: bool = False
+    """The listing does not know `metadata[key]=value` and lists everything."""
+    honors_idempotency: bool = False
+    """The same `Idempotency-Key` again answers with the same job."""
+    listings_behind: int = 0
+    """Listings that do not show a new job yet."""
+    lists_files: bool = True
+
+
 Answerer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -109,6 +107,8 @@ class FakeHost:
     def __init__(self, key: str = "sk-fake", bases: tuple[str, ...] = ("gpt-4.1-mini-2025-04-14",)) -> None:
         self.key = key
         self.plan = Plan()
+        self.manners = Manners()
+        self.onlooker: Onlooker = lambda _moment, _request: False
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.files: dict[str, dict[str, Any]] = {}
@@ -119,6 +119,8 @@ class FakeHost:
         self.answer: Answerer = lambda _: {"role": "assistant", "content": "Hello."}
         self.event_page_size = 20
         self._looks: dict[str, Iterator[str]] = {}
+        self._unlisted: dict[str, int] = {}
+        self._by_idempotency_key: dict[str, tuple[bytes, str]] = {}
         self._lock = threading.RLock()
 
     # --- what a test asks ---
@@ -152,27 +154,21 @@ class FakeHost:
         response = self.respond(request.method, str(request.url), headers, request.read())
         if isinstance(response, Exception):
             raise response
-        return httpx2.Response(response.status, headers=_headers(response), content=response.content)
+        return httpx2.Response(response.status, headers=headers_of(response), content=response.content)
 
-    @contextmanager
-    def serve(self) -> Iterator[str]:
+    def serve(self) -> AbstractContextManager[str]:
         """Serve over HTTP; gives the base URL."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/v1"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        return serve(self.carry_out, self._look_on)
+
+    def _look_on(self, moment: Moment, request: Request) -> bool:
+        return self.onlooker(moment, request)
 
     def respond(self, method: str, url: str, headers: dict[str, str], content: bytes) -> Response | Exception:
         """Answer one request, or break the connection."""
-        parts = urlsplit(url)
-        path = unquote(parts.path).removeprefix("/v1")
-        request = Request(method, path, parse_qs(parts.query), headers, content)
+        return self.carry_out(request_of(method, url, headers, content))
+
+    def carry_out(self, request: Request) -> Response | Exception:
+        """Answer one request, or break the connection."""
         with self._lock:
             self.requests.append(request)
             fault = self._fault(request)
@@ -196,6 +192,8 @@ class FakeHost:
             raise HostError(401, f"Incorrect API key provided: {self.key[:3]}***", "invalid_api_key")
         for method, path, handler, schema in (
             ("POST", r"/files", self._upload, "OpenAIFile"),
+            ("GET", r"/files", self._list_files, "ListFilesResponse"),
+            ("GET", r"/files/([^/]+)", self._retrieve_file, "OpenAIFile"),
             ("DELETE", r"/files/([^/]+)", self._delete_file, "DeleteFileResponse"),
             ("POST", r"/fine_tuning/jobs", self._create_job, "FineTuningJob"),
             ("GET", r"/fine_tuning/jobs", self._list_jobs, "ListPaginatedFineTuningJobsResponse"),
@@ -226,7 +224,7 @@ class FakeHost:
     # --- files ---
 
     def _upload(self, request: Request) -> dict[str, Any]:
-        parts = _parts(request)
+        parts = parts_of(request)
         if parts["purpose"].content != b"fine-tune":
             raise HostError(400, "purpose has to be fine-tune", param="purpose")
         content = parts["file"].content
@@ -241,6 +239,18 @@ class FakeHost:
             "purpose": "fine-tune",
             "status": "processed",
         }
+        return self.files[file_id]
+
+    def _list_files(self, request: Request) -> dict[str, Any]:
+        if not self.manners.lists_files:
+            raise HostError(404, "Invalid URL (GET /v1/files)")
+        [purpose] = request.query.get("purpose", ["fine-tune"])
+        files = [file for file in reversed(self.files.values()) if file["purpose"] == purpose]
+        return {**_page(files, request, default=10_000, most=10_000), "first_id": "", "last_id": ""}
+
+    def _retrieve_file(self, _: Request, file_id: str) -> dict[str, Any]:
+        if file_id not in self.files:
+            raise HostError(404, f"No such File object: {file_id}", param="id")
         return self.files[file_id]
 
     def _delete_file(self, _: Request, file_id: str) -> dict[str, Any]:
@@ -263,7 +273,16 @@ class FakeHost:
         for name in ("training_file", "validation_file"):
             if name in body and body[name] not in self.files:
                 raise HostError(400, f"{name} {body[name]} does not exist", "invalid_file", name)
+        once = request.headers.get("idempotency-key") if self.manners.honors_idempotency else None
+        if once in self._by_idempotency_key:
+            content, job_id = self._by_idempotency_key[once]
+            if content != request.content:
+                raise HostError(400, f"This Idempotency-Key created job {job_id}", "idempotency_key_reused")
+            return self.jobs[job_id]
         job_id = f"ftjob-{len(self.jobs):024x}"
+        if once:
+            self._by_idempotency_key[once] = request.content, job_id
+        self._unlisted[job_id] = self.manners.listings_behind
         plan = self.plan
         self.jobs[job_id] = {
             "id": job_id,
@@ -282,7 +301,7 @@ class FakeHost:
             "validation_file": body.get("validation_file"),
             "seed": body.get("seed", 7),
             "method": body.get("method", {"type": "supervised"}),
-            "metadata": body.get("metadata", {}),
+            "metadata": {} if self.manners.drops_metadata else body.get("metadata", {}),
             "user_provided_suffix": body.get("suffix"),
         }
         self.events[job_id] = []
@@ -303,7 +322,7 @@ class FakeHost:
             yield state
         for _ in range(plan.model_late_by):
             yield plan.states[-1]
-        if plan.states[-1] == "succeeded":
+        if plan.states[-1] == "succeeded" and plan.model_late_by:
             self._name_model(job_id)
         while True:
             yield plan.states[-1]
@@ -369,13 +388,15 @@ class FakeHost:
         wanted = {
             match[1]: values[0]
             for name, values in request.query.items()
-            if (match := re.fullmatch(r"metadata\[(.+)\]", name))
+            if (match := re.fullmatch(r"metadata\[(.+)\]", name)) and not self.manners.ignores_filter
         }
         jobs = [
             job
             for job in reversed(self.jobs.values())
             if all(job["metadata"].get(name) == value for name, value in wanted.items())
+            and not self._unlisted.get(job["id"])
         ]
+        self._unlisted = {job_id: max(0, left - 1) for job_id, left in self._unlisted.items()}
         return _page(jobs, request, default=20)
 
     def _list_events(self, request: Request, job_id: str) -> dict[str, Any]:
@@ -422,67 +443,3 @@ def _page(
     start = ids.index(after) + 1 if after in ids else 0
     page = items[start : start + limit]
     return {"object": "list", "data": page, "has_more": start + limit < len(items)}
-
-
-class Part(NamedTuple):
-    filename: str | None
-    content: bytes
-
-
-def _parts(request: Request) -> dict[str, Part]:
-    """The parts of a multipart body by their names, byte for byte."""
-    boundary = request.headers["content-type"].partition("boundary=")[2].encode()
-    parts = {}
-    for piece in request.content.split(b"--" + boundary)[1:-1]:
-        head, _, content = piece.removeprefix(b"\r\n").removesuffix(b"\r\n").partition(b"\r\n\r\n")
-        names = dict(re.findall(r'(name|filename)="([^"]*)"', head.decode()))
-        parts[names["name"]] = Part(names.get("filename"), content)
-    return parts
-
-
-def _headers(response: Response) -> dict[str, str]:
-    return {"content-type": "application/json", **response.headers}
-
-
-def _handler_of(host: FakeHost) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _answer(self) -> None:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            content = self._content(headers)
-            response = host.respond(self.command, self.path, headers, content)
-            if isinstance(response, Exception):
-                self._reset()
-                return
-            self.send_response(response.status)
-            for name, value in {**_headers(response), "content-length": str(len(response.content))}.items():
-                self.send_header(name, value)
-            # A kept connection would be closed whenever a client is collected, in the midst of another test.
-            self.send_header("connection", "close")
-            self.end_headers()
-            self.wfile.write(response.content)
-
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815  the names that http.server calls
-
-        def _content(self, headers: dict[str, str]) -> bytes:
-            if headers.get("transfer-encoding") != "chunked":
-                return self.rfile.read(int(headers.get("content-length", 0)))
-            content = b""
-            while size := int(self.rfile.readline(), 16):
-                content += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return content
-
-        def _reset(self) -> None:
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.close_connection = True
-            self.connection.close()
-            self.rfile.close()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    return Handler

@@ -16,7 +16,7 @@ from langchain_finetune.errors import (
     TrainingFailed,
     TrainingNotAvailable,
 )
-from langchain_finetune.trainers import placing
+from langchain_finetune.trainers import reconciling
 from tests.fakes.colors import COLORS
 from tests.fakes.openai_host import FakeHost, Plan
 from tests.fakes.openai_host import HostError as Refusal
@@ -29,7 +29,7 @@ RESET = ConnectionResetError()
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     """A failed creation is looked up without a pause."""
-    monkeypatch.setattr(placing, "_RECONCILE_SECONDS", 0.01)
+    monkeypatch.setattr(reconciling, "_LOOK_PAUSES", (0.01, 0.01))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +18,14 @@ from langchain_finetune._stage import Stage
 from langchain_finetune.errors import NotEnoughExamplesError, SourceNotFoundError
 from langchain_finetune.handles import TrainingData
 from langchain_finetune.hosts import LOCAL, OPENAI, Target, parse_target
+from langchain_finetune.trainers.clearing import with_its_end
 from langchain_finetune.trainers.connection import Connection
-from langchain_finetune.trainers.exchange import JobProgress
+from langchain_finetune.trainers.exchange import Exchange, JobProgress
 from langchain_finetune.trainers.job import FineTuneJob
+from langchain_finetune.trainers.job_state import JobState
 from langchain_finetune.trainers.key import Order
 from langchain_finetune.trainers.placing import Placed, place
+from langchain_finetune.trainers.site import Site
 from langchain_finetune.trainers.waiting import Patience
 
 JOB_EVENT: Final = "langchain_finetune_job"
@@ -78,6 +80,15 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
 
     validation: bool = True
     """Whether the validation rows are sent too, where the data has any."""
+
+    retrain: bool = False
+    """Whether a new job is wanted although there is one; the earlier one is left. A job that was created for
+    this and whose end nobody on this machine has seen is taken up: a crash or a retry makes no second one."""
+
+    delete_uploads_after: bool = False
+    """Whether the uploaded files are deleted at the host when the job has ended, however it ended. Where the
+    process dies before, a later run at the same host does it. A file that another live job uses stays until
+    that has ended too."""
 
     timeout: float = Field(default=86_400.0, gt=0)
     """Seconds to wait for the job; after that the job goes on and can be attached to."""
@@ -167,7 +178,7 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
             JobNotFoundError: The host has no such job.
         """
         state = self._connection.run(self._connection.protocol.retrieve_job(job_id))
-        return self._job(Placed(state, is_reused=True))
+        return self._job(Placed(state, is_reused=True), self._site())
 
     async def aattach(self, job_id: str) -> FineTuneJob:
         """Come back to a job, in this process or another.
@@ -179,7 +190,7 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
             JobNotFoundError: The host has no such job.
         """
         state = await self._connection.arun(self._connection.protocol.retrieve_job(job_id))
-        return self._job(Placed(state, is_reused=True))
+        return self._job(Placed(state, is_reused=True), await self._asite())
 
     @override
     def _accept(self, given: Any) -> TrainingData:
@@ -205,16 +216,34 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
         return await job.aresult(tell)
 
     def _submit(self, data: TrainingData) -> FineTuneJob:
-        order = self._order(data)
-        return self._job(self._connection.run(place(order, self._target.host, time.time())))
+        order, site = self._order(data), self._site()
+        return self._job(self._connection.run(self._place(order, site)), site)
 
     async def _asubmit(self, data: TrainingData) -> FineTuneJob:
-        order = await asyncio.to_thread(self._order, data)
-        return self._job(await self._connection.arun(place(order, self._target.host, time.time())))
+        order, site = await asyncio.to_thread(self._order, data), await self._asite()
+        return self._job(await self._connection.arun(self._place(order, site)), site)
 
-    def _job(self, placed: Placed) -> FineTuneJob:
+    def _place(self, order: Order, site: Site) -> Exchange[Placed]:
+        return place(order, site, retrain=self.retrain, clears_uploads=self.delete_uploads_after)
+
+    def _site(self) -> Site:
+        return self._site_of(self._connection.client)
+
+    async def _asite(self) -> Site:
+        # Making a client may start the embedded server, and the ledger's place is asked of the disk.
+        return await asyncio.to_thread(lambda: self._site_of(self._connection.async_client))
+
+    def _site_of(self, client: Any) -> Site:
+        is_embedded = self._connection.server is not None
+        return Site.of(client, self._target.host, is_embedded=is_embedded)
+
+    def _job(self, placed: Placed, site: Site) -> FineTuneJob:
+        def with_end(looking: Exchange[JobState]) -> Exchange[JobState]:
+            return with_its_end(looking, placed.job.id, site, clears_uploads=self.delete_uploads_after)
+
         return FineTuneJob(
             placed.job,
+            with_end=with_end,
             connection=self._connection,
             patience=self._patience,
             is_reused=placed.is_reused,

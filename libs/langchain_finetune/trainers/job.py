@@ -30,18 +30,20 @@ class FineTuneJob:
     ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a job needs, each with a name of its own
         self,
         state: JobState,
         *,
         connection: Connection,
         patience: Patience,
+        with_end: Callable[[Exchange[JobState]], Exchange[JobState]] = lambda looking: looking,
         is_reused: bool = False,
         chat_model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self._state = state
         self._connection = connection
         self._patience = patience
+        self._with_end = with_end
         self._is_reused = is_reused
         self._chat_model_kwargs = dict(chat_model_kwargs or {})
 
@@ -62,13 +64,13 @@ class FineTuneJob:
     def status(self) -> str:
         """The job's state now: the host is asked, unless the job has come to its end. Async: `astatus()`."""
         if not self._state.is_terminal:
-            self._state = self._connection.run(self._protocol.retrieve_job(self.id))
+            self._state = self._connection.run(self._with_end(self._protocol.retrieve_job(self.id)))
         return self._state.status
 
     async def astatus(self) -> str:
         """Return the job's state now."""
         if not self._state.is_terminal:
-            self._state = await self._connection.arun(self._protocol.retrieve_job(self.id))
+            self._state = await self._connection.arun(self._with_end(self._protocol.retrieve_job(self.id)))
         return self._state.status
 
     def events(self) -> list[dict[str, Any]]:
@@ -131,12 +133,12 @@ class FineTuneJob:
 
     def cancel(self) -> str:
         """Ask the host to end the job, and return its state."""
-        self._state = self._connection.run(self._protocol.cancel_job(self.id))
+        self._state = self._connection.run(self._with_end(self._protocol.cancel_job(self.id)))
         return self._state.status
 
     async def acancel(self) -> str:
         """Ask the host to end the job, and return its state."""
-        self._state = await self._connection.arun(self._protocol.cancel_job(self.id))
+        self._state = await self._connection.arun(self._with_end(self._protocol.cancel_job(self.id)))
         return self._state.status
 
     def to_chat_model(self) -> ChatOpenAI:
@@ -167,13 +169,14 @@ class FineTuneJob:
         return self._connection.protocol
 
     def _wait(self) -> Exchange[JobState]:
-        return wait_for_job(
+        waiting = wait_for_job(
             self.id,
             self._protocol,
             self._patience,
             is_reused=self._is_reused,
             num_revivals=lambda: self._connection.num_revivals,
         )
+        return self._with_end(waiting)
 
     def _described_model(self) -> Exchange[Mapping[str, Any]]:
         if self._state.model is None:

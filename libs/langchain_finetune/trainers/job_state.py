@@ -25,9 +25,12 @@ class JobState:
     model: str | None = None
     """Name of the tuned model; some hosts tell it only a while after the success."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    training_file: str | None = None
+    validation_file: str | None = None
     error_code: str | None = None
     error_message: str | None = None
     error_param: str | None = None
+    created_at: float | None = None
     finished_at: float | None = None
     estimated_finish: float | None = None
 
@@ -69,9 +72,12 @@ def read_job(wire: Mapping[str, Any]) -> JobState:
         metadata={
             key: value for key, value in _mapping(wire.get("metadata")).items() if isinstance(value, str)
         },
+        training_file=_text(wire.get("training_file")),
+        validation_file=_text(wire.get("validation_file")),
         error_code=_text(error.get("code")),
         error_message=_text(error.get("message")),
         error_param=_text(error.get("param")),
+        created_at=_number(wire.get("created_at")),
         finished_at=_number(wire.get("finished_at")),
         estimated_finish=_number(wire.get("estimated_finish")),
     )

@@ -1,7 +1,7 @@
 """An order for a job, and its key: same data, base and settings, same key; anything else, another."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,3 +55,30 @@ def job_key(order: Order, weights_sha256: str | None) -> str:
         "seed": order.seed,
     }
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def upload_name(role: str, sha256: str) -> str:
+    """Return the name of a file at the host: the whole SHA-256 of its bytes, so that the name finds it again.
+
+    Args:
+        role: What it is for, for a person to read.
+        sha256: SHA-256 of its bytes.
+    """
+    return f"{role}-{sha256}.jsonl"
+
+
+def idempotency_key(key: str, generation: int, seen: Collection[str], file_ids: Collection[str]) -> str:
+    """Return the `Idempotency-Key` of the post that creates a job.
+
+    A post that is repeated carries the same one. Where a job has failed, or a new one is wanted all the same,
+    it is another: a host that remembers would answer with the old job. The ids of the jobs that the host
+    tells of tell that even where the ledger is gone, or is another machine's.
+
+    Args:
+        key: The order's.
+        generation: The how many-eth attempt this is here.
+        seen: Ids of the order's jobs so far.
+        file_ids: Ids of the uploads: with other ones it is another post.
+    """
+    parts = [key, generation, sorted(seen), list(file_ids)]
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()

@@ -21,6 +21,11 @@ from langchain_finetune.trainers.openai_errors import error_of, is_transient, un
 _PURPOSE: Final = "fine-tune"
 _PAGE_SIZE: Final = 100
 _FILES_PAGE_SIZE: Final = 1000
+_MOST_FILE_PAGES: Final = 10
+_MOST_JOB_PAGES: Final = 100
+_MOST_PAGES_ON_FILE: Final = 5
+"""A host that does not filter lists all there is: no host can hold us for ever."""
+
 _POLL_SECONDS: Final = 30.0
 """Longest wait for the answer to one look at a job: the loop around it looks again."""
 
@@ -92,24 +97,70 @@ def require_answer(answer: Any, host: Host) -> Any:
     raise unreadable_answer(host)
 
 
-def find_upload(name: str, num_bytes: int) -> Exchange[str | None]:
-    """Return the id of an uploaded file of that name and size, None where there is none."""
-    page = yield Call(lambda client: client.files.list(purpose=_PURPOSE, limit=_FILES_PAGE_SIZE))
-    while True:
-        for file in (_plain(item) for item in page.data or []):
-            is_same = file.get("filename") == name and file.get("bytes") == num_bytes
-            if is_same and file.get("status") != "error":
-                return str(file["id"])
-        if not page.has_next_page():
-            return None
-        page = yield _next_page(page)
+def find_upload(name: str, num_bytes: int, *, lasting_until: float) -> Exchange[str | None]:
+    """Return the id of an upload of that name and size that can be used, None where there is none.
+
+    Args:
+        name: Name of the file at the host.
+        num_bytes: Its size.
+        lasting_until: Seconds since 1970 up to which it must not expire.
+    """
+    try:
+        page = yield Call(lambda client: client.files.list(purpose=_PURPOSE, limit=_FILES_PAGE_SIZE))
+        for _ in range(_MOST_FILE_PAGES):
+            for file in (_plain(item) for item in page.data or []):
+                if file.get("filename") == name and _is_usable(file, num_bytes, lasting_until):
+                    return str(file["id"])
+            if not page.has_next_page():
+                break
+            page = yield _next_page(page)
+    except AuthenticationFailedError:
+        raise
+    except HostError as e:
+        if is_transient(e):
+            raise
+        # A host may have no such list, or a key not be allowed to see it: then the file is sent again.
+    return None
+
+
+def has_upload(file_id: str, num_bytes: int, *, lasting_until: float) -> Exchange[bool]:
+    """Tell whether the host still has an upload, of that size and not about to expire."""
+    try:
+        file = _plain((yield Call(lambda client: client.files.retrieve(file_id))))
+    except AuthenticationFailedError:
+        raise
+    except HostError as e:
+        if is_transient(e):
+            raise
+        return False
+    return file.get("id") == file_id and _is_usable(file, num_bytes, lasting_until)
+
+
+def _is_usable(file: Mapping[str, Any], num_bytes: int, lasting_until: float) -> bool:
+    expires_at = file.get("expires_at")
+    lasts = not isinstance(expires_at, int | float) or expires_at >= lasting_until
+    is_whole = file.get("bytes") == num_bytes and file.get("status") not in ("error", "deleted")
+    return is_whole and lasts and isinstance(file.get("id"), str)
 
 
 def upload(path: Path, name: str) -> Exchange[str]:
-    """Upload a training file and return its id."""
+    """Upload a training file and return its id. It is posted once: a repeat may leave it there twice.
+
+    Args:
+        path: The file.
+        name: Its name at the host.
+
+    Raises:
+        HostError: The host took it and does not say under which id, or refused it.
+    """
     with path.open("rb") as file:
-        answer = yield Call(lambda client: client.files.create(file=(name, file), purpose=_PURPOSE))
-    return str(answer.id)
+        answer = yield Call(
+            lambda client: client.files.create(file=(name, file), purpose=_PURPOSE), max_retries=0
+        )
+    if not isinstance(file_id := _plain(answer).get("id"), str) or not file_id:
+        msg = "the host answered with a file that has no id: check the base URL."
+        raise HostError(msg, status_code=502)
+    return file_id
 
 
 def delete_file(file_id: str) -> Exchange[None]:
@@ -136,31 +187,46 @@ def job_body(
     }
 
 
-def create_job(body: Mapping[str, Any]) -> Exchange[JobState]:
+def create_job(body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Exchange[JobState]:
     """Create a job. It is posted once: a client that repeats a post by itself pays twice.
 
     Args:
         body: What the host is told; fields that are None are left out.
+        idempotency_key: Sent as `Idempotency-Key`; hosts that do not know the header ignore it.
     """
     told = {key: value for key, value in body.items() if value is not None}
-    answer = yield Call(lambda client: client.fine_tuning.jobs.create(**told), max_retries=0)
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+    answer = yield Call(
+        lambda client: client.fine_tuning.jobs.create(**told, extra_headers=headers), max_retries=0
+    )
     return _job(answer)
 
 
 def jobs_with_key(key: str) -> Exchange[list[JobState]]:
     """Return the jobs that carry a key, newest first, as the host lists them."""
-    found: list[JobState] = []
-    page = yield Call(
-        lambda client: client.fine_tuning.jobs.list(limit=_PAGE_SIZE, metadata={KEY_FIELD: key})
-    )
-    while True:
-        # A host that does not know the filter lists everything.
-        found += [
-            job for item in page.data or [] if (job := read_job(_plain(item))).metadata.get(KEY_FIELD) == key
-        ]
-        if not page.has_next_page():
-            return found
+    # A host that does not know the filter lists everything.
+    jobs = yield from _jobs(_MOST_JOB_PAGES, metadata={KEY_FIELD: key})
+    return [job for job in jobs if job.metadata.get(KEY_FIELD) == key]
+
+
+def jobs_on_file(file_id: str) -> Exchange[list[JobState]]:
+    """Return the jobs that train on an upload, or validate with it, among the newest of the account."""
+    jobs = yield from _jobs(_MOST_PAGES_ON_FILE)
+    return [job for job in jobs if file_id in (job.training_file, job.validation_file)]
+
+
+def _jobs(most_pages: int, **filters: Any) -> Exchange[list[JobState]]:
+    found: dict[str, JobState] = {}
+    page = yield Call(lambda client: client.fine_tuning.jobs.list(limit=_PAGE_SIZE, **filters))
+    for _ in range(most_pages):
+        jobs = [read_job(_plain(item)) for item in page.data or []]
+        # New jobs move the pages on while they are read: the cursor is an id, so that costs a repeat at most.
+        new = {job.id: job for job in jobs if job.id and job.id not in found}
+        found |= new
+        if not new or not page.has_next_page():
+            break
         page = yield _next_page(page)
+    return list(found.values())
 
 
 def retrieve_job(job_id: str, *, is_poll: bool = False) -> Exchange[JobState]:

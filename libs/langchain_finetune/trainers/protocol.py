@@ -43,11 +43,14 @@ class HostProtocol(Protocol):
     def host_error(self, error: Any, host: Host) -> HostError | UnknownBaseError:
         """Return what an error of the client means."""
 
-    def find_upload(self, name: str, num_bytes: int) -> Exchange[str | None]:
-        """Return the id of an uploaded file of that name and size, None where there is none."""
+    def find_upload(self, name: str, num_bytes: int, *, lasting_until: float) -> Exchange[str | None]:
+        """Return the id of an upload of that name and size that can be used, None where there is none."""
+
+    def has_upload(self, file_id: str, num_bytes: int, *, lasting_until: float) -> Exchange[bool]:
+        """Tell whether the host still has an upload, of that size and not about to expire."""
 
     def upload(self, path: Path, name: str) -> Exchange[str]:
-        """Upload a training file and return its id."""
+        """Upload a training file, posting once, and return its id."""
 
     def delete_file(self, file_id: str) -> Exchange[None]:
         """Delete an uploaded file."""
@@ -57,11 +60,16 @@ class HostProtocol(Protocol):
     ) -> Mapping[str, Any]:
         """Return what the host is told to create the job of an order; pure."""
 
-    def create_job(self, body: Mapping[str, Any]) -> Exchange[JobState]:
+    def create_job(
+        self, body: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Exchange[JobState]:
         """Create a job, posting once."""
 
     def jobs_with_key(self, key: str) -> Exchange[list[JobState]]:
         """Return the jobs that carry a key, newest first."""
+
+    def jobs_on_file(self, file_id: str) -> Exchange[list[JobState]]:
+        """Return the jobs that train on an upload, or validate with it, among the newest of the account."""
 
     def retrieve_job(self, job_id: str, *, is_poll: bool = False) -> Exchange[JobState]:
         """Look at a job."""

@@ -17,6 +17,7 @@ from langchain_finetune.trainers.exchange import Call, Sleep, run
 from langchain_finetune.trainers.key import DATA_FIELD, KEY_FIELD, Order, job_key
 from langchain_finetune.trainers.key_lock import KeyLock
 from langchain_finetune.trainers.placing import place
+from langchain_finetune.trainers.site import Site
 from tests.fakes.clients import connection_to
 from tests.fakes.openai_host import FakeHost, Plan
 from tests.fakes.openai_host import HostError as Refusal
@@ -44,21 +45,26 @@ def order(tmp_path):
 
 
 class Placer:
-    """Places orders and keeps the pauses."""
+    """Places orders and keeps the pauses; a pause is what makes its clock go on."""
 
-    def __init__(self, host):
-        self.connection = connection_to(host)
+    def __init__(self, host, **options):
+        self.connection = connection_to(host, **options)
         self.pauses = []
+        self.now = 2e9
 
     def perform(self, act):
         if isinstance(act, Sleep):
             self.pauses.append(act.seconds)
+            self.now += act.seconds
             return None
         assert isinstance(act, Call)
         return self.connection._answer(act)
 
-    def __call__(self, order, profile=OPENAI, now=2e9):
-        return run(place(order, profile, now), self.perform)
+    def site(self, profile=OPENAI):
+        return Site.of(self.connection.client, profile, clock=lambda: self.now)
+
+    def __call__(self, order, profile=OPENAI, **wishes):
+        return run(place(order, self.site(profile), **wishes), self.perform)
 
 
 def finish(host, job, status="succeeded"):
@@ -80,8 +86,8 @@ def test_a_job_is_created_with_its_files_method_and_key(host, order):
     [request] = host.sent("POST", "/fine_tuning/jobs")
     names = {host.files[file_id]["filename"]: file_id for file_id in host.files}
     body = request.body
-    assert body["training_file"] == names["train-aaaaaaaaaaaaaaaa.jsonl"]
-    assert body["validation_file"] == names["validation-bbbbbbbbbbbbbbbb.jsonl"]
+    assert body["training_file"] == names[f"train-{'a' * 64}.jsonl"]
+    assert body["validation_file"] == names[f"validation-{'b' * 64}.jsonl"]
     assert body["method"] == {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}}
     assert (body["suffix"], body["seed"], body["model"]) == ("mine", 3, BASE)
     key = job_key(replace(order, hyperparameters={"n_epochs": 2}, suffix="mine", seed=3), None)
@@ -142,7 +148,9 @@ def test_a_model_that_is_not_listed_yet_is_not_trained_anew(host, order):
     finish(host, first)
     finished_at = host.jobs[first.id]["finished_at"]
     del host.models[host.jobs[first.id]["fine_tuned_model"]]
-    assert Placer(host)(order, now=finished_at + 600.0).job.id == first.id
+    placer = Placer(host)
+    placer.now = finished_at + 600.0
+    assert placer(order).job.id == first.id
 
 
 @pytest.mark.parametrize("is_after", [False, True])
@@ -154,7 +162,7 @@ def test_after_an_ambiguous_failure_there_is_one_job(host, order, answer, is_aft
     assert list(host.jobs) == [placed.job.id]
     assert posts(host) == (1 if is_after else 2)
     assert uploads(host) == 2
-    assert len(placer.pauses) == 1
+    assert placer.pauses == ([0.5] if is_after else [0.5, 1.0, 2.0, 4.0])
 
 
 def test_a_job_created_by_the_second_post_whose_answer_was_lost_too_is_found(host, order):
@@ -190,6 +198,10 @@ def test_a_failure_while_looking_for_the_job_is_no_reason_to_post_again(host, or
     with pytest.raises(HostUnreachableError):
         placer(order)
     assert posts(host) == 1
+    assert len(host.files) == 2
+    placer.connection._answer = answer
+    assert list(host.jobs) == [placer(order).job.id]
+    assert (posts(host), uploads(host)) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +231,7 @@ def test_a_file_that_cannot_be_deleted_does_not_hide_the_refusal(host, order, ca
 
 def test_an_upload_that_fails_leaves_no_file_behind(host, order):
     host.fail("POST", "/files", 200)
-    host.faults[0].answer = Refusal(507, "full").response
+    host.faults[0].answer = Refusal(413, "too large").response
     with pytest.raises(HostError):
         Placer(host)(order)
     assert host.files == {}
@@ -248,6 +260,6 @@ def test_whoever_comes_second_waits_and_finds(host, order):
                 other._connection.close()
             return perform(act)
 
-        run(place(order, OPENAI, 2e9), let_go_after_three)
+        run(place(order, placer.site()), let_go_after_three)
     assert len(placer.pauses) >= 3
     assert posts(host) == 1
