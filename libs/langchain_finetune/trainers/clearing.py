@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from langchain_finetune.errors import (
     HostError,
@@ -12,35 +12,58 @@ from langchain_finetune.errors import (
     TrainingFailed,
 )
 from langchain_finetune.trainers.exchange import Exchange
-from langchain_finetune.trainers.job_state import JobState
+from langchain_finetune.trainers.job_state import SUCCEEDED, JobState
 from langchain_finetune.trainers.key_lock import KeyLock
 from langchain_finetune.trainers.ledger_rows import Attempt
 from langchain_finetune.trainers.site import Site
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _NOT_FOUND: Final = 404
 
 
-def with_its_end(
-    looking: Exchange[JobState], job_id: str, site: Site, *, clears_uploads: bool
-) -> Exchange[JobState]:
-    """Look at a job, and when that shows its end, record it and delete the uploads where that is wanted.
+class Ending:
+    """What follows when a job's end is seen.
 
     Args:
-        looking: What looks, or waits.
         job_id: The job.
         site: Where.
         clears_uploads: Whether the uploads are to go; they also go when this was wanted at its creation.
     """
-    try:
-        job = yield from looking
-    except (TrainingFailed, JobCancelled):
-        yield from _close(job_id, site, clears_uploads=clears_uploads)
-        raise
-    if job.is_terminal:
-        yield from _close(job_id, site, clears_uploads=clears_uploads)
-    return job
+
+    def __init__(self, job_id: str, site: Site, *, clears_uploads: bool) -> None:
+        self._job_id = job_id
+        self._site = site
+        self._clears_uploads = clears_uploads
+
+    def after_look(self, looking: Exchange[JobState]) -> Exchange[JobState]:
+        """Look at a job, or wait for it, and see to what follows where it has ended without a model."""
+        job = yield from self._after_failure(looking)
+        if job.is_terminal and job.status != SUCCEEDED:
+            yield from self._close()
+        return job
+
+    def after_delivery(self, delivering: Exchange[T]) -> Exchange[T]:
+        """Get a job's model, and see to what follows.
+
+        A success has been seen when its model is there and not before: a process that dies in between has
+        given its owner nothing.
+        """
+        delivered = yield from self._after_failure(delivering)
+        yield from self._close()
+        return delivered
+
+    def _after_failure(self, looking: Exchange[T]) -> Exchange[T]:
+        try:
+            return (yield from looking)
+        except (TrainingFailed, JobCancelled):
+            yield from self._close()
+            raise
+
+    def _close(self) -> Exchange[None]:
+        return _close(self._job_id, self._site, clears_uploads=self._clears_uploads)
 
 
 def clear_what_ended(site: Site) -> Exchange[None]:
@@ -53,8 +76,9 @@ def clear_what_ended(site: Site) -> Exchange[None]:
         except HostError as e:
             logger.info("cannot tell whether job %s has ended, its uploads stay: %s", attempt.job_id, e)
             continue
-        if is_over:
-            yield from _close(attempt.job_id, site, clears_uploads=True)
+        # Its owner has not been given the model: that the end was seen is not recorded here.
+        if is_over and (yield from _clear_job(attempt.job_id, attempt, site)):
+            yield from site.ledger.cleared(attempt)
 
 
 def clear_refused(site: Site, attempt: Attempt) -> Exchange[None]:
@@ -68,20 +92,25 @@ def clear_refused(site: Site, attempt: Attempt) -> Exchange[None]:
 
 
 def _close(job_id: str, site: Site, *, clears_uploads: bool) -> Exchange[None]:
-    """Record a job's end and clear what is to go; what fails here is no failure of the job."""
+    """Clear what is to go and record a job's end; what fails here is no failure of the job."""
     try:
         attempt = yield from site.ledger.attempt_with_job(job_id)
-        is_to_clear = clears_uploads
+        is_wanted = clears_uploads or (attempt is not None and attempt.clears_uploads)
+        is_clear = attempt is not None and attempt.cleared_at is not None
+        if is_wanted and not is_clear:
+            is_clear = yield from _clear_job(job_id, attempt, site)
         if attempt:
-            is_to_clear = (clears_uploads or attempt.clears_uploads) and attempt.cleared_at is None
-            attempt = yield from site.ledger.ended(attempt, clears_uploads=is_to_clear)
-        if is_to_clear:
-            file_ids = yield from _files_of(job_id, attempt, site)
-            is_clear = yield from _clear(file_ids, job_id, site)
-            if attempt and is_clear:
-                yield from site.ledger.cleared(attempt)
-    except (HostError, StorageError) as e:
+            yield from site.ledger.ended(attempt, clears_uploads=is_wanted, is_clear=is_clear)
+    except StorageError as e:
+        logger.warning("the end of job %s could not be recorded: %s", job_id, e)
+
+
+def _clear_job(job_id: str, attempt: Attempt | None, site: Site) -> Exchange[bool]:
+    try:
+        return (yield from _clear((yield from _files_of(job_id, attempt, site)), job_id, site))
+    except HostError as e:
         logger.warning("the uploads of job %s could not be deleted yet: %s", job_id, e)
+        return False
 
 
 def _files_of(job_id: str, attempt: Attempt | None, site: Site) -> Exchange[list[str]]:

@@ -18,11 +18,10 @@ from langchain_finetune._stage import Stage
 from langchain_finetune.errors import NotEnoughExamplesError, SourceNotFoundError
 from langchain_finetune.handles import TrainingData
 from langchain_finetune.hosts import LOCAL, OPENAI, Target, parse_target
-from langchain_finetune.trainers.clearing import with_its_end
+from langchain_finetune.trainers.clearing import Ending
 from langchain_finetune.trainers.connection import Connection
 from langchain_finetune.trainers.exchange import Exchange, JobProgress
 from langchain_finetune.trainers.job import FineTuneJob
-from langchain_finetune.trainers.job_state import JobState
 from langchain_finetune.trainers.key import Order
 from langchain_finetune.trainers.placing import Placed, place
 from langchain_finetune.trainers.site import Site
@@ -238,12 +237,9 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
         return Site.of(client, self._target.host, is_embedded=is_embedded)
 
     def _job(self, placed: Placed, site: Site) -> FineTuneJob:
-        def with_end(looking: Exchange[JobState]) -> Exchange[JobState]:
-            return with_its_end(looking, placed.job.id, site, clears_uploads=self.delete_uploads_after)
-
         return FineTuneJob(
             placed.job,
-            with_end=with_end,
+            ending=Ending(placed.job.id, site, clears_uploads=self.delete_uploads_after),
             connection=self._connection,
             patience=self._patience,
             is_reused=placed.is_reused,

@@ -9,6 +9,7 @@ from langchain_openai import ChatOpenAI
 
 from langchain_finetune.errors import JobError
 from langchain_finetune.trainers.chat_model import ready_chat_model
+from langchain_finetune.trainers.clearing import Ending
 from langchain_finetune.trainers.connection import Connection, silence
 from langchain_finetune.trainers.exchange import Exchange, JobProgress
 from langchain_finetune.trainers.job_state import JobState
@@ -36,14 +37,14 @@ class FineTuneJob:
         *,
         connection: Connection,
         patience: Patience,
-        with_end: Callable[[Exchange[JobState]], Exchange[JobState]] = lambda looking: looking,
+        ending: Ending,
         is_reused: bool = False,
         chat_model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self._state = state
         self._connection = connection
         self._patience = patience
-        self._with_end = with_end
+        self._ending = ending
         self._is_reused = is_reused
         self._chat_model_kwargs = dict(chat_model_kwargs or {})
 
@@ -64,13 +65,15 @@ class FineTuneJob:
     def status(self) -> str:
         """The job's state now: the host is asked, unless the job has come to its end. Async: `astatus()`."""
         if not self._state.is_terminal:
-            self._state = self._connection.run(self._with_end(self._protocol.retrieve_job(self.id)))
+            self._state = self._connection.run(self._ending.after_look(self._protocol.retrieve_job(self.id)))
         return self._state.status
 
     async def astatus(self) -> str:
         """Return the job's state now."""
         if not self._state.is_terminal:
-            self._state = await self._connection.arun(self._with_end(self._protocol.retrieve_job(self.id)))
+            self._state = await self._connection.arun(
+                self._ending.after_look(self._protocol.retrieve_job(self.id))
+            )
         return self._state.status
 
     def events(self) -> list[dict[str, Any]]:
@@ -133,12 +136,12 @@ class FineTuneJob:
 
     def cancel(self) -> str:
         """Ask the host to end the job, and return its state."""
-        self._state = self._connection.run(self._with_end(self._protocol.cancel_job(self.id)))
+        self._state = self._connection.run(self._ending.after_look(self._protocol.cancel_job(self.id)))
         return self._state.status
 
     async def acancel(self) -> str:
         """Ask the host to end the job, and return its state."""
-        self._state = await self._connection.arun(self._with_end(self._protocol.cancel_job(self.id)))
+        self._state = await self._connection.arun(self._ending.after_look(self._protocol.cancel_job(self.id)))
         return self._state.status
 
     def to_chat_model(self) -> ChatOpenAI:
@@ -149,7 +152,7 @@ class FineTuneJob:
             TrainingFailed: The job failed.
             JobCancelled: The job was cancelled.
         """
-        model = self._connection.run(self._described_model())
+        model = self._connection.run(self._ending.after_delivery(self._described_model()))
         return self._ready(model)
 
     async def ato_chat_model(self) -> ChatOpenAI:
@@ -160,7 +163,7 @@ class FineTuneJob:
             TrainingFailed: The job failed.
             JobCancelled: The job was cancelled.
         """
-        model = await self._connection.arun(self._described_model())
+        model = await self._connection.arun(self._ending.after_delivery(self._described_model()))
         # Making the clients of a chat model reads certificates, and may ask where the server is.
         return await asyncio.to_thread(self._ready, model)
 
@@ -176,7 +179,7 @@ class FineTuneJob:
             is_reused=self._is_reused,
             num_revivals=lambda: self._connection.num_revivals,
         )
-        return self._with_end(waiting)
+        return self._ending.after_look(waiting)
 
     def _described_model(self) -> Exchange[Mapping[str, Any]]:
         if self._state.model is None:

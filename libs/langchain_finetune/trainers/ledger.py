@@ -132,12 +132,24 @@ class Ledger:
         """Return the attempt that made a job."""
         return self._do(lambda db: ledger_rows.attempt_with_job(db, self.identity, job_id))
 
-    def ended(self, attempt: Attempt, *, clears_uploads: bool) -> Exchange[Attempt]:
-        """Record that the job's end was seen, and whether the uploads are to go now."""
-        return self._change(attempt, ended_at=self._clock(), clears_uploads=clears_uploads)
+    def ended(self, attempt: Attempt, *, clears_uploads: bool, is_clear: bool) -> Exchange[Attempt]:
+        """Record that the job's end was seen.
+
+        Args:
+            attempt: The attempt that made the job.
+            clears_uploads: Whether its uploads are to go.
+            is_clear: Whether they are gone.
+        """
+        now = self._clock()
+        return self._change(
+            attempt,
+            ended_at=attempt.ended_at or now,
+            clears_uploads=clears_uploads,
+            cleared_at=(attempt.cleared_at or now) if is_clear else None,
+        )
 
     def cleared(self, attempt: Attempt) -> Exchange[Attempt]:
-        """Record that nothing of the attempt is left at the host but the job."""
+        """Record that the uploads of an attempt are gone."""
         return self._change(attempt, cleared_at=self._clock())
 
     def to_clear(self) -> Exchange[list[Attempt]]:
