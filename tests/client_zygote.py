@@ -1,7 +1,7 @@
 """A process that has imported everything once and forks a client for each line it reads.
 
 Clients that are killed dozens of times would cost a start of two seconds each. A line is an `Errand` as JSON;
-answered are the client's process id and, when it is gone, that. It stays a zombie until the next line, so that
+answered are its process id and, when it is gone, that. It stays a zombie until the next line, so that
 its id is no one else's while somebody may still aim at it.
 """
 

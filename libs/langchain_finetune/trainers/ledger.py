@@ -209,6 +209,9 @@ class Ledger:
             try:
                 with self._transaction() as db:
                     return work(db)
+            except UnicodeDecodeError as e:
+                # A message of SQLite's that quotes the damage.
+                raise Damage from e
             except sqlite3.Error as e:
                 if not _is(e, _BUSY):
                     raise self._meaning(e) from e

@@ -107,11 +107,11 @@ def find_upload(name: str, num_bytes: int, *, lasting_until: float) -> Exchange[
     """
     try:
         page = yield Call(lambda client: client.files.list(purpose=_PURPOSE, limit=_FILES_PAGE_SIZE))
-        for _ in range(_MOST_FILE_PAGES):
+        for num_left in reversed(range(_MOST_FILE_PAGES)):
             for file in (_plain(item) for item in page.data or []):
                 if file.get("filename") == name and _is_usable(file, num_bytes, lasting_until):
                     return str(file["id"])
-            if not page.has_next_page():
+            if not num_left or not page.has_next_page():
                 break
             page = yield _next_page(page)
     except AuthenticationFailedError:
@@ -218,12 +218,12 @@ def jobs_on_file(file_id: str) -> Exchange[list[JobState]]:
 def _jobs(most_pages: int, **filters: Any) -> Exchange[list[JobState]]:
     found: dict[str, JobState] = {}
     page = yield Call(lambda client: client.fine_tuning.jobs.list(limit=_PAGE_SIZE, **filters))
-    for _ in range(most_pages):
+    for num_left in reversed(range(most_pages)):
         jobs = [read_job(_plain(item)) for item in page.data or []]
         # New jobs move the pages on while they are read: the cursor is an id, so that costs a repeat at most.
         new = {job.id: job for job in jobs if job.id and job.id not in found}
         found |= new
-        if not new or not page.has_next_page():
+        if not new or not num_left or not page.has_next_page():
             break
         page = yield _next_page(page)
     return list(found.values())

@@ -25,7 +25,8 @@ _LOOK_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 _SETTLED_SECONDS: Final = 300.0
 """After so long a listing shows what there is: one look is enough."""
 
-_CLOCK_SKEW_SECONDS: Final = 300.0
+_CLOCK_SKEW_SECONDS: Final = 3600.0
+"""How far a host's clock may be behind this machine's."""
 
 
 def look_for_job(

@@ -12,15 +12,14 @@ from langchain_finetune.errors import (
     TrainingNotAvailable,
     UnknownBaseError,
 )
-from langchain_finetune.hosts import LOCAL, OPENAI
-from langchain_finetune.trainers.exchange import Call, Sleep, run
-from langchain_finetune.trainers.key import DATA_FIELD, KEY_FIELD, Order, job_key
+from langchain_finetune.hosts import LOCAL
+from langchain_finetune.trainers.exchange import run
+from langchain_finetune.trainers.key import DATA_FIELD, KEY_FIELD, job_key
 from langchain_finetune.trainers.key_lock import KeyLock
 from langchain_finetune.trainers.placing import place
-from langchain_finetune.trainers.site import Site
-from tests.fakes.clients import connection_to
-from tests.fakes.openai_host import FakeHost, Plan
+from tests.fakes.openai_host import FakeHost, Plan, Response
 from tests.fakes.openai_host import HostError as Refusal
+from tests.fakes.placer import Placer, finish, order_in, posts, uploads
 
 BASE = "gpt-4.1-mini-2025-04-14"
 
@@ -32,52 +31,7 @@ def host():
 
 @pytest.fixture
 def order(tmp_path):
-    for name in ("train", "validation"):
-        (tmp_path / f"{name}.jsonl").write_text(f'{{"{name}": 1}}\n')
-    return Order(
-        base=BASE,
-        train=tmp_path / "train.jsonl",
-        train_sha256="a" * 64,
-        validation=tmp_path / "validation.jsonl",
-        validation_sha256="b" * 64,
-        fingerprint="c" * 64,
-    )
-
-
-class Placer:
-    """Places orders and keeps the pauses; a pause is what makes its clock go on."""
-
-    def __init__(self, host, **options):
-        self.connection = connection_to(host, **options)
-        self.pauses = []
-        self.now = 2e9
-
-    def perform(self, act):
-        if isinstance(act, Sleep):
-            self.pauses.append(act.seconds)
-            self.now += act.seconds
-            return None
-        assert isinstance(act, Call)
-        return self.connection._answer(act)
-
-    def site(self, profile=OPENAI):
-        return Site.of(self.connection.client, profile, clock=lambda: self.now)
-
-    def __call__(self, order, profile=OPENAI, **wishes):
-        return run(place(order, self.site(profile), **wishes), self.perform)
-
-
-def finish(host, job, status="succeeded"):
-    while host.jobs[job.id]["status"] != status:
-        host._retrieve_job(None, job.id)
-
-
-def posts(host):
-    return len(host.sent("POST", "/fine_tuning/jobs"))
-
-
-def uploads(host):
-    return len(host.sent("POST", "/files"))
+    return order_in(tmp_path)
 
 
 def test_a_job_is_created_with_its_files_method_and_key(host, order):
@@ -154,7 +108,19 @@ def test_a_model_that_is_not_listed_yet_is_not_trained_anew(host, order):
 
 
 @pytest.mark.parametrize("is_after", [False, True])
-@pytest.mark.parametrize("answer", [500, 502, 503, httpx2.ReadTimeout("slow"), httpx2.ReadError("reset")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        408,
+        409,
+        500,
+        502,
+        503,
+        Response(200, b"<html>"),
+        httpx2.ReadTimeout("slow"),
+        httpx2.ReadError("reset"),
+    ],
+)
 def test_after_an_ambiguous_failure_there_is_one_job(host, order, answer, is_after):
     host.fail("POST", "/fine_tuning/jobs", answer, is_after=is_after)
     placer = Placer(host)
