@@ -147,6 +147,24 @@ def test_a_look_that_fails_is_followed_by_another(host, order):
     assert (posts(host), placer.pauses) == (1, [0.5, 1.0])
 
 
+def test_looks_that_fail_to_the_last_leave_the_question_open(host, order):
+    host.fail(*CREATE, 500, is_after=True)
+    placer = Placer(host, NOW)
+    answer = placer.connection._answer
+
+    def looks_fail(call):
+        if host.jobs and not host.sent(*LISTS)[1:]:
+            host.fail(*LISTS, 503, times=4)
+        return answer(call)
+
+    placer.connection._answer = looks_fail
+    with pytest.raises(HostError, match="503"):
+        placer(order)
+    assert posts(host) == 1
+    placed = Placer(host, NOW)(order)
+    assert list(host.jobs) == [placed.job.id]
+
+
 def test_without_a_ledger_a_kill_is_made_up_for_by_the_key(host, order):
     killed_in_create(host, order)
     for file in state_directory().glob("ledger.sqlite*"):
