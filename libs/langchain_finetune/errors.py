@@ -13,16 +13,32 @@ FineTuneError
 ├── UnknownProviderError (ValueError)     the word before the colon of "provider:base"
 ├── UnknownBaseError (LookupError)        the word after it
 ├── HostError (RuntimeError)              the host answered with an error
-│   ├── HostUnreachableError (ConnectionError)
+│   ├── HostUnreachableError (ConnectionError)      no answer
+│   ├── HostUnavailableError (ConnectionError)      an answer that is a fault of the host's: 5xx, no JSON
 │   ├── AuthenticationFailedError (PermissionError)
-│   └── TrainingNotAvailable (PermissionError)   the account may not fine-tune any more
+│   ├── AccessDeniedError (PermissionError)         the key is accepted and may not do this
+│   ├── TrainingNotAvailable (PermissionError)      the account may not fine-tune any more
+│   ├── RateLimitedError                            too many requests, or too many jobs at once
+│   │   └── DailyLimitError                         no more jobs today
+│   ├── QuotaExceededError                          the money: a billing limit or a plan
+│   ├── ContentPolicyError (ValueError)             the host's rules on content
+│   ├── TrainingFileRefusedError (TrainingDataError)   the host takes the file for no training file
+│   └── NotSupportedError (NotImplementedError)     the host has no such call
 ├── ServerStartError (RuntimeError)       the embedded server did not come up
 └── JobError                              something about one job; has its id
     ├── JobNotFoundError (LookupError)
+    ├── CheckpointNotFoundError (LookupError)
     ├── JobTimeoutError (TimeoutError)    the deadline passed; the job itself goes on
     ├── JobCancelled (RuntimeError)
     └── TrainingFailed (RuntimeError)     the host ended the job as failed, and why
+        ├── TrainingFileInvalid (TrainingDataError)   a row of the file
+        ├── TrainingBlocked (ContentPolicyError)      moderation, of the file or of the tuned model
+        └── TrainingOverQuota (QuotaExceededError)    the job would cost more than the account may spend
 ```
+
+A host refuses at create or fails the job later, for the same reason: the classes under `TrainingFailed` are
+also the class of that refusal, so `except QuotaExceededError` catches both.
+
 
 Each class is also the builtin it stands for, so code that catches `ValueError` or `TimeoutError` keeps
 working. `is_retryable` says whether the same call may succeed later; a retry policy can ask the error:
@@ -102,6 +118,7 @@ class HostError(FineTuneError, RuntimeError):
         status_code: The HTTP status, None where there was no answer.
         code: The host's `error.code`.
         param: The host's `error.param`.
+        retry_after_seconds: How long the host asks to be left alone, None where it does not say.
     """
 
     def __init__(
@@ -110,11 +127,13 @@ class HostError(FineTuneError, RuntimeError):
         status_code: int | None = None,
         code: str | None = None,
         param: str | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.code = code
         self.param = param
+        self.retry_after_seconds = retry_after_seconds
 
 
 class HostUnreachableError(HostError, ConnectionError):
@@ -123,12 +142,48 @@ class HostUnreachableError(HostError, ConnectionError):
     is_retryable = True
 
 
+class HostUnavailableError(HostError, ConnectionError):
+    """The host, or a proxy on the way, answered with a fault of its own: a 5xx, a conflict, no JSON."""
+
+    is_retryable = True
+
+
 class AuthenticationFailedError(HostError, PermissionError):
     """The host does not accept the key."""
 
 
+class AccessDeniedError(HostError, PermissionError):
+    """The host accepts the key, and does not let it do this."""
+
+
 class TrainingNotAvailable(HostError, PermissionError):
     """The account may not create fine-tuning jobs (any more)."""
+
+
+class RateLimitedError(HostError):
+    """Too many requests, or too many jobs at once; `retry_after_seconds` says when to come back."""
+
+    is_retryable = True
+
+
+class DailyLimitError(RateLimitedError):
+    """The account has created as many jobs as it may in a day; there is a new day at midnight UTC."""
+
+
+class QuotaExceededError(HostError):
+    """The account may not spend more: a billing limit is reached, or its plan has no fine-tuning."""
+
+
+class ContentPolicyError(HostError, ValueError):
+    """The host's rules on content."""
+
+
+class TrainingFileRefusedError(HostError, TrainingDataError):
+    """The host takes the file for no training file."""
+
+
+class NotSupportedError(HostError, NotImplementedError):
+    """The host has no such call."""
 
 
 class ServerStartError(FineTuneError, RuntimeError):
@@ -152,6 +207,10 @@ class JobNotFoundError(JobError, LookupError):
     """The host does not know the job."""
 
 
+class CheckpointNotFoundError(JobError, LookupError):
+    """The job has no such checkpoint."""
+
+
 class JobTimeoutError(JobError, TimeoutError):
     """The deadline passed. The job goes on at its host: attach to it by its id."""
 
@@ -173,6 +232,12 @@ class TrainingFailed(JobError, RuntimeError):
         events: The last events of the job, oldest first, as the host sent them.
     """
 
+    line_number: int | None = None
+    """Line of the training or validation file that the host objects to, from 1."""
+
+    location: str | None = None
+    """That line as `path:line`, where the file still lies on this machine."""
+
     def __init__(
         self,
         message: str,
@@ -185,3 +250,18 @@ class TrainingFailed(JobError, RuntimeError):
         self.code = code
         self.param = param
         self.events = tuple(events)
+
+
+class TrainingFileInvalid(TrainingFailed, TrainingDataError):
+    """The host could not train on the file; `line_number` says which row, where the host told."""
+
+
+class TrainingBlocked(TrainingFailed, ContentPolicyError):
+    """The host's moderation blocked the training file, or the tuned model."""
+
+    categories: tuple[str, ...] = ()
+    """What it was blocked for, such as `hate`; empty where the host does not say."""
+
+
+class TrainingOverQuota(TrainingFailed, QuotaExceededError):
+    """The job would have cost more than the account may spend."""

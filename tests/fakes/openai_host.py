@@ -56,7 +56,7 @@ class Fault:
     method: str
     path: str
     """A regular expression on the whole path after `/v1`."""
-    answer: Response | Exception
+    answer: Response | BaseException
     """An exception stands for a connection that breaks: raised by the transport, a reset over HTTP."""
     is_after: bool = False
     """Whether the request is carried out first."""
@@ -117,6 +117,7 @@ class FakeHost:
         self.events: dict[str, list[dict[str, Any]]] = {}
         self.models: dict[str, dict[str, Any]] = {base: self._model(base) for base in bases}
         self.answer: Answerer = lambda _: {"role": "assistant", "content": "Hello."}
+        self.checkpoints: dict[str, list[dict[str, Any]]] = {}
         self.event_page_size = 20
         self._looks: dict[str, Iterator[str]] = {}
         self._unlisted: dict[str, int] = {}
@@ -133,7 +134,7 @@ class FakeHost:
         self,
         method: str,
         path: str,
-        answer: Response | Exception | int,
+        answer: Response | BaseException | int,
         *,
         is_after: bool = False,
         times: int = 1,
@@ -152,7 +153,7 @@ class FakeHost:
     def _over_transport(self, request: httpx2.Request) -> httpx2.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         response = self.respond(request.method, str(request.url), headers, request.read())
-        if isinstance(response, Exception):
+        if isinstance(response, BaseException):
             raise response
         return httpx2.Response(response.status, headers=headers_of(response), content=response.content)
 
@@ -163,7 +164,9 @@ class FakeHost:
     def _look_on(self, moment: Moment, request: Request) -> bool:
         return self.onlooker(moment, request)
 
-    def respond(self, method: str, url: str, headers: dict[str, str], content: bytes) -> Response | Exception:
+    def respond(
+        self, method: str, url: str, headers: dict[str, str], content: bytes
+    ) -> Response | BaseException:
         """Answer one request, or break the connection."""
         return self.carry_out(request_of(method, url, headers, content))
 
@@ -199,6 +202,15 @@ class FakeHost:
             ("GET", r"/fine_tuning/jobs", self._list_jobs, "ListPaginatedFineTuningJobsResponse"),
             ("GET", r"/fine_tuning/jobs/([^/]+)", self._retrieve_job, "FineTuningJob"),
             ("POST", r"/fine_tuning/jobs/([^/]+)/cancel", self._cancel_job, "FineTuningJob"),
+            ("POST", r"/fine_tuning/jobs/([^/]+)/pause", self._pause_job, "FineTuningJob"),
+            ("POST", r"/fine_tuning/jobs/([^/]+)/resume", self._resume_job, "FineTuningJob"),
+            (
+                "GET",
+                r"/fine_tuning/jobs/([^/]+)/checkpoints",
+                self._list_checkpoints,
+                "ListFineTuningJobCheckpointsResponse",
+            ),
+            ("GET", r"/files/([^/]+)/content", self._download, None),
             (
                 "GET",
                 r"/fine_tuning/jobs/([^/]+)/events",
@@ -211,7 +223,8 @@ class FakeHost:
         ):
             if request.method == method and (match := re.fullmatch(path, request.path)):
                 body = handler(request, *match.groups())
-                self._hold_to(schema, body)
+                if schema is not None:
+                    self._hold_to(schema, body)
                 return Response(200, body)
         raise HostError(404, f"Invalid URL ({request.method} {request.path})")
 
@@ -383,6 +396,56 @@ class FakeHost:
             raise HostError(400, f"Job {job_id} has already ended", "job_terminal")
         job["status"] = "cancelled"
         return job
+
+    def _pause_job(self, _: Request, job_id: str) -> dict[str, Any]:
+        job = self._job(job_id)
+        if job["status"] != "running":
+            raise HostError(400, f"Job {job_id} is not running", "job_not_running")
+        self._looks[job_id] = itertools.chain(["paused"] * 3, self._looks[job_id])
+        job["status"] = "paused"
+        return job
+
+    def _resume_job(self, _: Request, job_id: str) -> dict[str, Any]:
+        job = self._job(job_id)
+        if job["status"] != "paused":
+            raise HostError(400, f"Job {job_id} is not paused", "job_not_paused")
+        self._looks[job_id] = itertools.dropwhile(lambda state: state == "paused", self._looks[job_id])
+        job["status"] = "queued"
+        return job
+
+    def add_checkpoint(self, job_id: str, step: int, **metrics: float) -> str:
+        """Add a checkpoint to a job and return the name of its model."""
+        base = self.jobs[job_id]["model"]
+        name = f"ft:{base}:fake::{job_id[-8:]}:ckpt-step-{step}"
+        self.models[name] = self._model(name)
+        checkpoint = {
+            "id": f"ftckpt_{job_id[-4:]}{step:06d}",
+            "object": "fine_tuning.job.checkpoint",
+            "created_at": int(time.time()),
+            "fine_tuned_model_checkpoint": name,
+            "fine_tuning_job_id": job_id,
+            "metrics": {"step": step, **metrics},
+            "step_number": step,
+        }
+        self.checkpoints.setdefault(job_id, []).append(checkpoint)
+        self.add_event(job_id, f"Checkpoint created at step {step} with Snapshot ID: {name}")
+        return name
+
+    def _list_checkpoints(self, request: Request, job_id: str) -> dict[str, Any]:
+        self._job(job_id)
+        return _page(list(reversed(self.checkpoints.get(job_id, []))), request, default=10)
+
+    def add_result_file(self, job_id: str, content: bytes) -> str:
+        """Give a job a result file and return its id."""
+        file_id = f"file-result-{job_id[-4:]}"
+        self.contents[file_id] = content
+        self.jobs[job_id]["result_files"] = [file_id]
+        return file_id
+
+    def _download(self, _: Request, file_id: str) -> bytes:
+        if file_id not in self.contents:
+            raise HostError(404, f"No such File object: {file_id}", param="id")
+        return self.contents[file_id]
 
     def _list_jobs(self, request: Request) -> dict[str, Any]:
         wanted = {

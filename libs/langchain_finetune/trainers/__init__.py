@@ -2,5 +2,6 @@
 
 from langchain_finetune.trainers.fine_tune import FineTuneRunnable
 from langchain_finetune.trainers.job import FineTuneJob
+from langchain_finetune.trainers.job_state import Checkpoint
 
-__all__ = ["FineTuneJob", "FineTuneRunnable"]
+__all__ = ["Checkpoint", "FineTuneJob", "FineTuneRunnable"]

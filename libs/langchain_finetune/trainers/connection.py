@@ -4,9 +4,10 @@ import asyncio
 import json
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import openai
 
@@ -19,6 +20,8 @@ from langchain_finetune.trainers.openai_errors import unreadable_answer
 from langchain_finetune.trainers.protocol import HostProtocol, protocol_of
 
 T = TypeVar("T")
+
+_READS_ANSWERS: Final = "_process_response"
 
 Tell = Callable[[JobProgress], Any]
 
@@ -128,7 +131,9 @@ class Connection:
             return self.protocol.require_answer(call.send(_for_call(self.client, call)), self.host)
         except self.protocol.CLIENT_ERROR as e:
             raise self.protocol.host_error(e, self.host) from e
-        except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        except Exception as e:
+            if not _is_about_answer(e):
+                raise
             raise unreadable_answer(self.host) from e
 
     async def _aanswer(self, call: Call) -> Any:
@@ -138,8 +143,21 @@ class Connection:
             return self.protocol.require_answer(answer, self.host)
         except self.protocol.CLIENT_ERROR as e:
             raise self.protocol.host_error(e, self.host) from e
-        except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        except Exception as e:
+            if not _is_about_answer(e):
+                raise
             raise unreadable_answer(self.host) from e
+
+
+def _is_about_answer(error: Exception) -> bool:
+    """Tell whether a client failed over an answer that it could not read.
+
+    Where a host or a proxy sends a list, a text or null in place of an object, the SDKs that are generated
+    like OpenAI's fail in their own code with whatever Python raises. All read answers in the same method.
+    """
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return True
+    return any(frame.f_code.co_name == _READS_ANSWERS for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _for_call(client: Any, call: Call) -> Any:

@@ -7,7 +7,7 @@ colors, so no step can be in one and missing from the other.
 
 import inspect
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
 
 T = TypeVar("T")
@@ -21,9 +21,18 @@ class JobProgress(TypedDict):
     step: int | None
     total_steps: int | None
     train_loss: float | None
+    valid_loss: float | None
+    checkpoint_step: int | None
+    """Step of the last checkpoint that was made."""
     seconds_left: float | None
+    waiting_for: str | None
+    """What a job that has succeeded is still waited for: its model's name, or the model itself."""
+    retry_in_seconds: float | None
+    """Pause before the next look, when the last one failed for now; None when it was answered."""
     message: str | None
     reused: bool
+    left: bool
+    """Whether the waiting has ended before the job: an interrupt, the deadline, a host that refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,24 @@ async def arun(exchange: Exchange[T], perform: Callable[[Act], Awaitable[Any]]) 
         while True:
             try:
                 outcome = await perform(act)
+            except Exception as e:  # noqa: BLE001  the exchange decides what a failure means
+                act = exchange.throw(e)
+            else:
+                act = exchange.send(outcome)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        exchange.close()
+
+
+def within(exchange: Exchange[T], seconds: float) -> Exchange[T]:
+    """Do an exchange in which no call takes longer than so many seconds, or is repeated by the client."""
+    try:
+        act = next(exchange)
+        while True:
+            try:
+                outcome = yield replace(act, max_retries=0, timeout=seconds) if isinstance(act, Call) else act
             except Exception as e:  # noqa: BLE001  the exchange decides what a failure means
                 act = exchange.throw(e)
             else:

@@ -46,7 +46,8 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
     pays twice. A job that failed or was cancelled is not taken up again.
 
     While the job runs, the custom event `langchain_finetune_job` tells its state, step, loss and the time
-    left. An interrupt or a cancellation ends the waiting and leaves the job: `attach` comes back to it.
+    left. An interrupt or a cancellation ends the waiting and leaves the job: `attach` comes back to it. With
+    `cancel_on_interrupt` it cancels the job.
 
     ```python
     from langchain_finetune import FineTuneRunnable
@@ -95,6 +96,9 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
     poll_interval: float | None = Field(default=None, gt=0)
     """Seconds between two looks at the job; None is the host's default."""
 
+    cancel_on_interrupt: bool = False
+    """Whether an interrupt or a cancellation of the waiting cancels the job too; it is left otherwise."""
+
     client: Any = Field(default=None, exclude=True, repr=False)
     """An `openai.OpenAI` to use instead of the provider's own."""
 
@@ -134,7 +138,11 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
     @property
     def _patience(self) -> Patience:
         interval = self.poll_interval or self._target.host.poll_interval_seconds
-        return Patience(timeout_seconds=self.timeout, poll_interval_seconds=interval)
+        return Patience(
+            timeout_seconds=self.timeout,
+            poll_interval_seconds=interval,
+            cancel_on_interrupt=self.cancel_on_interrupt,
+        )
 
     @override
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:

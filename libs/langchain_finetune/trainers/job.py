@@ -3,20 +3,41 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 from langchain_openai import ChatOpenAI
 
-from langchain_finetune.errors import JobError
+from langchain_finetune.errors import FineTuneError, HostError, JobError, JobTimeoutError
 from langchain_finetune.trainers.chat_model import ready_chat_model
+from langchain_finetune.trainers.checkpoints import choose_checkpoint
 from langchain_finetune.trainers.clearing import Ending
 from langchain_finetune.trainers.connection import Connection, silence
-from langchain_finetune.trainers.exchange import Exchange, JobProgress
-from langchain_finetune.trainers.job_state import JobState
+from langchain_finetune.trainers.exchange import Exchange, JobProgress, Sleep, settle, within
+from langchain_finetune.trainers.failure import files_of
+from langchain_finetune.trainers.job_state import FAILED, SUCCEEDED, Checkpoint, JobState, read_metrics
+from langchain_finetune.trainers.openai_errors import is_transient
 from langchain_finetune.trainers.protocol import HostProtocol
-from langchain_finetune.trainers.waiting import Patience, is_finished, wait_for_job
+from langchain_finetune.trainers.reports import Reports
+from langchain_finetune.trainers.result_file import parse_result_file
+from langchain_finetune.trainers.waiting import Circumstances, Patience, require_success, wait_for_job
 
 logger = logging.getLogger(__name__)
+
+_CANCEL_SECONDS: Final = 10.0
+"""Longest wait for the host's answer when an interrupt cancels a job."""
+
+_NUM_LAST_EVENTS: Final = 20
+
+_DESCRIPTION_PAUSES: Final = (1.0, 2.0, 4.0, 0.0)
+"""Seconds after each question for a model's description that was not answered."""
+
+
+class _Named(NamedTuple):
+    """A job, with the model to be called, and the host's description of it."""
+
+    job: JobState
+    model: Mapping[str, Any]
 
 
 class FineTuneJob:
@@ -84,18 +105,54 @@ class FineTuneJob:
         """Return the events so far as the host sent them, oldest first."""
         return await self._connection.arun(self._protocol.events_since(self.id, set()))
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """Return the figures of each step so far, oldest first: `step`, `train_loss` and what else comes."""
+    def metrics(self) -> list[dict[str, float]]:
+        """Return the figures of each step so far, oldest first.
+
+        Each row has `step` and every other number that the host tells of it, such as `train_loss`,
+        `valid_loss`, `full_valid_loss`, `train_mean_token_accuracy`; what is no number is left out.
+        """
         return _metrics(self.events())
 
-    async def ametrics(self) -> list[dict[str, Any]]:
-        """Return the figures of each step so far, oldest first: `step`, `train_loss` and what else comes."""
+    async def ametrics(self) -> list[dict[str, float]]:
+        """Return the figures of each step so far, oldest first: see `metrics`."""
         return _metrics(await self.aevents())
+
+    def result_file(self) -> list[dict[str, float]]:
+        """Return the rows of the result file: `step` and the figures of it by their column's name.
+
+        Raises:
+            JobError: There is no result file (yet), or it is none.
+        """
+        return self._connection.run(self._result_file())
+
+    async def aresult_file(self) -> list[dict[str, float]]:
+        """Return the rows of the result file: `step` and the figures of it by their column's name.
+
+        Raises:
+            JobError: There is no result file (yet), or it is none.
+        """
+        return await self._connection.arun(self._result_file())
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Return the checkpoints that can be asked, by their steps; hosts keep the last few.
+
+        Raises:
+            NotSupportedError: The host lists none.
+        """
+        return self._connection.run(self._protocol.checkpoints(self.id))
+
+    async def acheckpoints(self) -> list[Checkpoint]:
+        """Return the checkpoints that can be asked, by their steps; hosts keep the last few.
+
+        Raises:
+            NotSupportedError: The host lists none.
+        """
+        return await self._connection.arun(self._protocol.checkpoints(self.id))
 
     def result(self, on_progress: Callable[[JobProgress], None] = silence) -> ChatOpenAI:
         """Wait for the job and return its model.
 
-        An interrupt ends the waiting, not the job.
+        An interrupt ends the waiting and leaves the job, unless the trainer has `cancel_on_interrupt`.
 
         Args:
             on_progress: Called at each change of state and each new figure.
@@ -105,9 +162,15 @@ class FineTuneJob:
             JobCancelled: The job was cancelled.
             JobTimeoutError: The deadline passed; the job goes on.
         """
+        reports = Reports(on_progress)
         try:
-            self._state = self._connection.run(self._wait(), on_progress)
+            self._state = self._connection.run(self._wait(), reports)
         except KeyboardInterrupt:
+            reports.leave()
+            self._leave_or_cancel()
+            raise
+        except (HostError, JobTimeoutError):
+            reports.leave()
             self._say_how_to_come_back()
             raise
         return self.to_chat_model()
@@ -117,7 +180,7 @@ class FineTuneJob:
     ) -> ChatOpenAI:
         """Wait for the job and return its model.
 
-        A cancellation ends the waiting, not the job.
+        A cancellation ends the waiting and leaves the job, unless the trainer has `cancel_on_interrupt`.
 
         Args:
             on_progress: Called, and awaited where it is async, at each change of state and each new figure.
@@ -127,45 +190,100 @@ class FineTuneJob:
             JobCancelled: The job was cancelled.
             JobTimeoutError: The deadline passed; the job goes on.
         """
+        reports = Reports(on_progress)
         try:
-            self._state = await self._connection.arun(self._wait(), on_progress)
-        except (asyncio.CancelledError, KeyboardInterrupt):
+            self._state = await self._connection.arun(self._wait(), reports)
+        except asyncio.CancelledError:
+            await settle(reports.leave())
+            await self._aleave_or_cancel()
+            raise
+        except (HostError, JobTimeoutError):
+            await settle(reports.leave())
+            self._say_how_to_come_back()
+            raise
+        except KeyboardInterrupt:
+            # The loop has stopped: nothing can be awaited any more.
             self._say_how_to_come_back()
             raise
         return await self.ato_chat_model()
 
     def cancel(self) -> str:
         """Ask the host to end the job, and return its state."""
-        self._state = self._connection.run(self._ending.after_look(self._protocol.cancel_job(self.id)))
-        return self._state.status
+        return self._changed(
+            self._connection.run(self._ending.after_look(self._protocol.cancel_job(self.id)))
+        )
 
     async def acancel(self) -> str:
         """Ask the host to end the job, and return its state."""
-        self._state = await self._connection.arun(self._ending.after_look(self._protocol.cancel_job(self.id)))
-        return self._state.status
+        return self._changed(
+            await self._connection.arun(self._ending.after_look(self._protocol.cancel_job(self.id)))
+        )
 
-    def to_chat_model(self) -> ChatOpenAI:
-        """Return the model of a job that has succeeded.
+    def pause(self) -> str:
+        """Ask the host to pause the job, and return its state; whoever waits for the job waits on.
+
+        Raises:
+            NotSupportedError: The host cannot pause.
+        """
+        return self._changed(self._connection.run(self._protocol.pause_job(self.id)))
+
+    async def apause(self) -> str:
+        """Ask the host to pause the job, and return its state; whoever waits for the job waits on.
+
+        Raises:
+            NotSupportedError: The host cannot pause.
+        """
+        return self._changed(await self._connection.arun(self._protocol.pause_job(self.id)))
+
+    def resume(self) -> str:
+        """Ask the host to go on with a paused job, and return its state.
+
+        Raises:
+            NotSupportedError: The host cannot pause.
+        """
+        return self._changed(self._connection.run(self._protocol.resume_job(self.id)))
+
+    async def aresume(self) -> str:
+        """Ask the host to go on with a paused job, and return its state.
+
+        Raises:
+            NotSupportedError: The host cannot pause.
+        """
+        return self._changed(await self._connection.arun(self._protocol.resume_job(self.id)))
+
+    def to_chat_model(self, *, checkpoint: int | str | None = None) -> ChatOpenAI:
+        """Return the model of a job that has succeeded, or of a checkpoint of any job.
+
+        Args:
+            checkpoint: A step, a checkpoint's id, `"last"`, or `"best"`: the one with the lowest
+                `full_valid_loss`, or `valid_loss` where the host does not tell that.
 
         Raises:
             JobError: The job has not ended yet.
             TrainingFailed: The job failed.
             JobCancelled: The job was cancelled.
+            CheckpointNotFoundError: There is no such checkpoint.
+            NotSupportedError: The host lists no checkpoints.
         """
-        model = self._connection.run(self._ending.after_delivery(self._described_model()))
-        return self._ready(model)
+        return self._ready(self._connection.run(self._delivered(checkpoint)))
 
-    async def ato_chat_model(self) -> ChatOpenAI:
-        """Return the model of a job that has succeeded.
+    async def ato_chat_model(self, *, checkpoint: int | str | None = None) -> ChatOpenAI:
+        """Return the model of a job that has succeeded, or of a checkpoint of any job.
+
+        Args:
+            checkpoint: A step, a checkpoint's id, `"last"`, or `"best"`: the one with the lowest
+                `full_valid_loss`, or `valid_loss` where the host does not tell that.
 
         Raises:
             JobError: The job has not ended yet.
             TrainingFailed: The job failed.
             JobCancelled: The job was cancelled.
+            CheckpointNotFoundError: There is no such checkpoint.
+            NotSupportedError: The host lists no checkpoints.
         """
-        model = await self._connection.arun(self._ending.after_delivery(self._described_model()))
+        named = await self._connection.arun(self._delivered(checkpoint))
         # Making the clients of a chat model reads certificates, and may ask where the server is.
-        return await asyncio.to_thread(self._ready, model)
+        return await asyncio.to_thread(self._ready, named)
 
     @property
     def _protocol(self) -> HostProtocol:
@@ -176,21 +294,116 @@ class FineTuneJob:
             self.id,
             self._protocol,
             self._patience,
-            is_reused=self._is_reused,
-            num_revivals=lambda: self._connection.num_revivals,
+            Circumstances(
+                is_reused=self._is_reused,
+                model_grace_seconds=self._connection.host.model_grace_seconds,
+                num_revivals=lambda: self._connection.num_revivals,
+                files=files_of,
+            ),
         )
         return self._ending.after_look(waiting)
 
-    def _described_model(self) -> Exchange[Mapping[str, Any]]:
+    def _changed(self, state: JobState) -> str:
+        self._state = state
+        return state.status
+
+    def _delivered(self, checkpoint: int | str | None) -> Exchange[_Named]:
+        named = self._named(checkpoint)
+        # A checkpoint's model may be asked for while the job goes on: no end has been seen.
+        return self._ending.after_delivery(named) if checkpoint is None else named
+
+    def _named(self, checkpoint: int | str | None) -> Exchange[_Named]:
+        job = (yield from self._succeeded()) if checkpoint is None else self._state
+        if checkpoint is not None:
+            found = yield from self._protocol.checkpoints(self.id)
+            job = replace(job, model=choose_checkpoint(found, checkpoint, self.id).model)
+        return _Named(job, (yield from self._described(job.model or "")))
+
+    def _described(self, name: str) -> Exchange[Mapping[str, Any]]:
+        """Ask what the host tells of a model; it is worth a few tries, and no reason to lose the model."""
+        for pause in _DESCRIPTION_PAUSES:
+            try:
+                return (yield from self._protocol.find_model(name)) or {}
+            except HostError as e:
+                if not is_transient(e):
+                    raise
+                logger.info("model %s could not be described: %s", name, e)
+            yield Sleep(pause)
+        return {}
+
+    def _succeeded(self) -> Exchange[JobState]:
         if self._state.model is None:
             self._state = yield from self._protocol.retrieve_job(self.id)
-        if not is_finished(self._state, []) or self._state.model is None:
-            msg = f"job {self.id} is {self._state.status}: wait for its model with `result()`."
+        job = self._state
+        events = (yield from self._protocol.events_since(self.id, set())) if job.status == FAILED else []
+        require_success(job, events[-_NUM_LAST_EVENTS:], files_of(job))
+        if job.status != SUCCEEDED or job.model is None:
+            msg = f"job {self.id} is {job.status}: wait for its model with `result()`."
             raise JobError(msg, self.id)
-        return (yield from self._protocol.find_model(self._state.model)) or {}
+        return job
 
-    def _ready(self, model: Mapping[str, Any]) -> ChatOpenAI:
-        return ready_chat_model(self._state, model, self._connection, self._chat_model_kwargs)
+    def _result_file(self) -> Exchange[list[dict[str, float]]]:
+        if not self._state.result_files:
+            self._state = yield from self._protocol.retrieve_job(self.id)
+        if not self._state.result_files:
+            msg = (
+                f"job {self.id} is {self._state.status} and has no result file: `metrics()` has its figures."
+            )
+            raise JobError(msg, self.id)
+        file_id = self._state.result_files[0]
+        content = yield from self._protocol.download(file_id)
+        try:
+            return parse_result_file(content)
+        except ValueError as e:
+            msg = (
+                f"the result file {file_id} of job {self.id} cannot be read: {e}. "
+                "`metrics()` has the figures that the host told step by step."
+            )
+            raise JobError(msg, self.id) from e
+
+    def _ready(self, named: _Named) -> ChatOpenAI:
+        return ready_chat_model(named.job, named.model, self._connection, self._chat_model_kwargs)
+
+    def _leave_or_cancel(self) -> None:
+        if not self._patience.cancel_on_interrupt:
+            self._say_how_to_come_back()
+            return
+        try:
+            self._state = self._connection.run(self._bounded_cancel())
+        except KeyboardInterrupt:
+            self._say_how_to_come_back()
+            raise
+        except FineTuneError as e:
+            self._say_not_cancelled(e)
+        else:
+            self._say_cancelled()
+
+    async def _aleave_or_cancel(self) -> None:
+        if not self._patience.cancel_on_interrupt:
+            self._say_how_to_come_back()
+            return
+        cancelling = self._connection.arun(self._bounded_cancel())
+        task = asyncio.ensure_future(asyncio.wait_for(cancelling, _CANCEL_SECONDS))
+        try:
+            self._state = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            self._say_how_to_come_back()
+            raise
+        except (FineTuneError, TimeoutError) as e:
+            self._say_not_cancelled(e)
+        else:
+            self._say_cancelled()
+
+    def _bounded_cancel(self) -> Exchange[JobState]:
+        return within(self._ending.after_look(self._protocol.cancel_job(self.id)), _CANCEL_SECONDS)
+
+    def _say_cancelled(self) -> None:
+        logger.warning("stopped waiting for job %s and cancelled it: it is %s", self.id, self._state.status)
+
+    def _say_not_cancelled(self, error: Exception) -> None:
+        logger.warning("job %s could not be cancelled: %s", self.id, str(error) or type(error).__name__)
+        self._say_how_to_come_back()
 
     def _say_how_to_come_back(self) -> None:
         host = self._connection.host
@@ -205,5 +418,5 @@ class FineTuneJob:
         )
 
 
-def _metrics(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [dict(event["data"]) for event in events if event.get("type") == "metrics" and event.get("data")]
+def _metrics(events: list[dict[str, Any]]) -> list[dict[str, float]]:
+    return [dict(metrics.figures) for event in events if (metrics := read_metrics(event))]

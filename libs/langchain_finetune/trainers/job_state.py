@@ -1,6 +1,7 @@
 """A job and its events as the host tells them, read leniently: what is odd is None, never a crash."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,8 +11,9 @@ FAILED: Final = "failed"
 CANCELLED: Final = "cancelled"
 
 _TERMINAL: Final = frozenset({SUCCEEDED, FAILED, CANCELLED})
-_LIVE: Final = frozenset({"validating_files", "queued", "pending", "running", "pausing", "paused"})
+_LIVE: Final = frozenset({"created", "validating_files", "pending", "queued", "running", "pausing", "paused"})
 _SPELLINGS: Final = {"canceled": CANCELLED}
+_CHECKPOINT: Final = re.compile(r"\bcheckpoint\b.*?\bstep\s+(\d{1,9})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class JobState:
     created_at: float | None = None
     finished_at: float | None = None
     estimated_finish: float | None = None
+    result_files: tuple[str, ...] = ()
+    """Ids of the files with the figures of the training."""
 
     @property
     def is_terminal(self) -> bool:
@@ -57,6 +61,23 @@ class Metrics:
     step: int | None = None
     total_steps: int | None = None
     train_loss: float | None = None
+    valid_loss: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Every number of the step by the host's name for it, `step` included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A state of the training that can be asked like the tuned model itself."""
+
+    id: str
+    step: int
+    model: str
+    """Its name for a chat request."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """`train_loss`, `valid_loss`, `full_valid_loss`, ..., those that the host knows."""
+    created_at: float | None = None
+    """Seconds since 1970."""
 
 
 def read_job(wire: Mapping[str, Any]) -> JobState:
@@ -80,26 +101,77 @@ def read_job(wire: Mapping[str, Any]) -> JobState:
         created_at=_number(wire.get("created_at")),
         finished_at=_number(wire.get("finished_at")),
         estimated_finish=_number(wire.get("estimated_finish")),
+        result_files=_texts(wire.get("result_files")),
     )
 
 
 def read_metrics(event: Mapping[str, Any]) -> Metrics | None:
     """Read the figures of an event, None where it has none."""
     data = _mapping(event.get("data"))
-    step = _number(data.get("step"))
+    step = number_in(data.get("step"))
     if event.get("type") != "metrics" or step is None:
         return None
-    total = _number(data.get("total_steps"))
+    total = number_in(data.get("total_steps"))
     return Metrics(
         step=int(step),
         total_steps=int(total) if total is not None else None,
-        train_loss=_number(data.get("train_loss")),
+        train_loss=number_in(data.get("train_loss")),
+        valid_loss=number_in(data.get("valid_loss")),
+        figures={**numbers_in(data), "step": int(step)},
+    )
+
+
+def read_checkpoint(wire: Mapping[str, Any]) -> Checkpoint | None:
+    """Read a checkpoint object, None where it has no step or no name to be asked by."""
+    step = number_in(wire.get("step_number"))
+    model = _text(wire.get("fine_tuned_model_checkpoint"))
+    if step is None or model is None:
+        return None
+    return Checkpoint(
+        id=_text(wire.get("id")) or "",
+        step=int(step),
+        model=model,
+        metrics=numbers_in(_mapping(wire.get("metrics"))),
+        created_at=_number(wire.get("created_at")),
     )
 
 
 def event_time(event: Mapping[str, Any]) -> float | None:
     """When an event happened, in seconds since 1970."""
     return _number(event.get("created_at"))
+
+
+def event_id(event: Mapping[str, Any]) -> str:
+    """Return what tells an event from the others: its id, or what it says where the host gives none."""
+    if identifier := _text(event.get("id")):
+        return identifier
+    return "/".join(str(event.get(name)) for name in ("created_at", "type", "message", "data"))
+
+
+def checkpoint_step(event: Mapping[str, Any]) -> int | None:
+    """Return the step of the checkpoint that an event tells of, None where it tells of none."""
+    match = _CHECKPOINT.search(_text(event.get("message")) or "")
+    return int(match[1]) if match else None
+
+
+def numbers_in(data: Mapping[str, Any]) -> dict[str, float]:
+    """Return what is a number, by its name."""
+    numbers = {str(name): number_in(value) for name, value in data.items()}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def number_in(value: Any) -> float | None:
+    """Return a finite number, also one that is written as text."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return _number(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,58 +1,147 @@
 """What the openai client raises, as errors of this package that say what to do."""
 
+import time
 from typing import Final
 
 import openai
 
 from langchain_finetune.errors import (
+    AccessDeniedError,
     AuthenticationFailedError,
+    ContentPolicyError,
+    DailyLimitError,
     HostError,
+    HostUnavailableError,
     HostUnreachableError,
+    QuotaExceededError,
+    RateLimitedError,
+    TrainingFileRefusedError,
     TrainingNotAvailable,
     UnknownBaseError,
 )
 from langchain_finetune.hosts import LOCAL, Host
+from langchain_finetune.trainers import error_codes
+from langchain_finetune.trainers.retry_after import retry_after, until_tomorrow
 
-_UNKNOWN_MODEL_CODES: Final = frozenset({"model_not_found", "model_not_available"})
 _TRANSIENT_STATUSES: Final = frozenset({408, 409, 429})
 _MAY_HAVE_BEEN_DONE: Final = frozenset({408, 409})
 _FIRST_CLIENT_ERROR: Final = 400
+_PAYMENT_REQUIRED: Final = 402
+_FORBIDDEN: Final = 403
+_TOO_MANY: Final = 429
 _FIRST_SERVER_ERROR: Final = 500
+_NOT_IMPLEMENTED: Final = 501
+_LONGEST_MESSAGE: Final = 1000
+
+_END_OF_TRAINING: Final = (
+    "The last organizations lose it on 2027-01-06, and the models that can still be tuned shut down with the "
+    "tuned ones on 2027-01-14: "
+    "https://developers.openai.com/api/docs/deprecations#update-to-openais-self-serve-fine-tuning"
+)
+
+_CODES: Final[tuple[tuple[type[HostError], frozenset[str]], ...]] = (
+    (QuotaExceededError, error_codes.QUOTA),
+    (DailyLimitError, error_codes.DAILY_LIMIT),
+    (RateLimitedError, error_codes.RATE_LIMIT),
+    (ContentPolicyError, error_codes.CONTENT),
+    (TrainingFileRefusedError, error_codes.FILE),
+)
+
+_STATUSES: Final[dict[int, type[HostError]]] = {
+    _PAYMENT_REQUIRED: QuotaExceededError,
+    _FORBIDDEN: AccessDeniedError,
+    _TOO_MANY: RateLimitedError,
+}
+
+_COMPLAINTS: Final[tuple[tuple[type[HostError], str, tuple[str, ...]], ...]] = (
+    (
+        QuotaExceededError,
+        "Raise the account's limit or its plan, and run the pipe again.",
+        ("hard limit", "explore plan", "exceeded your current quota"),
+    ),
+    (
+        DailyLimitError,
+        "There is a new day at midnight UTC: run the pipe again then.",
+        ("requests per day",),
+    ),
+    (
+        TrainingFileRefusedError,
+        "Correct what it names, and run the pipe again.",
+        ("jsonl format", "every line is a valid json"),
+    ),
+    (ContentPolicyError, "Leave out what it names, and run the pipe again.", ("content policy",)),
+)
+"""Errors that some hosts tell by their words alone, and the way out of each."""
 
 
-def error_of(error: openai.APIError, host: Host) -> HostError | UnknownBaseError:
-    """Return what an error of the client means."""
+def error_of(error: openai.APIError, host: Host, now: float | None = None) -> HostError | UnknownBaseError:
+    """Return what an error of the client means.
+
+    Args:
+        error: What the client raised.
+        host: Who answered.
+        now: Seconds since 1970; None is the clock.
+    """
     if not isinstance(error, openai.APIStatusError):
         return _broken_off(error, host)
     if isinstance(error, openai.AuthenticationError):
         return _wrong_key(error, host)
-    if error.code == "training_not_available":
+    code = _code(error)
+    if code == "training_not_available":
         return _no_training(error, host)
-    if error.code in _UNKNOWN_MODEL_CODES:
+    if code in error_codes.UNKNOWN_MODEL or "not available for fine-tuning" in _words(error):
         return UnknownBaseError(
             f"{host.title} does not know the base model, or cannot fine-tune it: {_said(error)}. "
             f'Check the word after the colon of "{host.name}:<base>"; GET /v1/models lists what there is.'
         )
-    return HostError(
-        f"{host.title} answered {error.status_code}: {_said(error)}",
+    kind = _kind(error)
+    pause = retry_after(error.response.headers, time.time() if now is None else now)
+    if kind is DailyLimitError and pause is None:
+        pause = until_tomorrow(time.time() if now is None else now)
+    return kind(
+        f"{host.title} answered {error.status_code}: {_said(error)}{_way_out(kind, pause)}",
         status_code=error.status_code,
-        code=error.code,
-        param=error.param,
+        code=code,
+        param=error.param if isinstance(error.param, str) else None,
+        retry_after_seconds=pause,
     )
+
+
+def _kind(error: openai.APIStatusError) -> type[HostError]:
+    status = error.status_code
+    if status >= _FIRST_SERVER_ERROR:
+        return HostError if status == _NOT_IMPLEMENTED else HostUnavailableError
+    words = _words(error)
+    by_code = (kind for kind, codes in _CODES if _code(error) in codes)
+    by_words = (kind for kind, _, phrases in _COMPLAINTS if any(phrase in words for phrase in phrases))
+    other = HostUnavailableError if status in _TRANSIENT_STATUSES else HostError
+    return next(by_code, None) or next(by_words, None) or _STATUSES.get(status, other)
+
+
+def _way_out(kind: type[HostError], pause: float | None) -> str:
+    known = next((way_out for one, way_out, _ in _COMPLAINTS if one is kind), None)
+    if kind is RateLimitedError:
+        when = f"in {pause:.0f} s" if pause else "when one of its jobs has ended, or in a while"
+        known = f"The account's requests or jobs at once are limited: run the pipe again {when}."
+    if kind is AccessDeniedError:
+        known = "The key is valid but may not do this: use one with the permission."
+    return f". {known}" if known else ""
 
 
 def unreadable_answer(host: Host) -> HostError:
     """Return the error for an answer that is not the host's."""
-    return HostError(
+    return HostUnavailableError(
         f"{host.title} sent an answer that is no JSON: check the base URL, and proxies on the way.",
         status_code=502,
     )
 
 
 def is_transient(error: Exception) -> bool:
-    """Tell whether the same question may be answered a little later."""
+    """Tell whether the same question may be answered a little later: in minutes, without a change."""
     if isinstance(error, HostUnreachableError):
         return True
+    if isinstance(error, QuotaExceededError | DailyLimitError):
+        return False
     return isinstance(error, HostError) and _is_transient_status(error.status_code)
 
 
@@ -61,24 +150,41 @@ def is_ambiguous(error: Exception) -> bool:
     if isinstance(error, HostUnreachableError):
         return True
     status = error.status_code if isinstance(error, HostError) else None
-    is_refusal = status is None or _FIRST_CLIENT_ERROR <= status < _FIRST_SERVER_ERROR
+    is_refusal = (
+        status is None or status == _NOT_IMPLEMENTED or _FIRST_CLIENT_ERROR <= status < _FIRST_SERVER_ERROR
+    )
     return not is_refusal or status in _MAY_HAVE_BEEN_DONE
 
 
 def _is_transient_status(status: int | None) -> bool:
-    return status is not None and (status in _TRANSIENT_STATUSES or status >= _FIRST_SERVER_ERROR)
+    if status is None or status == _NOT_IMPLEMENTED:
+        return False
+    return status in _TRANSIENT_STATUSES or status >= _FIRST_SERVER_ERROR
+
+
+def _message(error: openai.APIStatusError) -> str:
+    body = error.body if isinstance(error.body, dict) else {}
+    message = body.get("message")
+    return message if isinstance(message, str) else ""
+
+
+def _words(error: openai.APIStatusError) -> str:
+    return _message(error).lower()
+
+
+def _code(error: openai.APIStatusError) -> str | None:
+    # The client does not check what the host sends.
+    return error.code if isinstance(error.code, str) and error.code else None
 
 
 def _said(error: openai.APIStatusError) -> str:
-    body = error.body if isinstance(error.body, dict) else {}
-    message = body.get("message")
-    said = message if isinstance(message, str) and message else f"HTTP status {error.status_code}"
-    return f"{said} (code {error.code})" if error.code else said
+    said = _message(error).rstrip(".")[:_LONGEST_MESSAGE] or f"HTTP status {error.status_code}"
+    return f"{said} (code {code})" if (code := _code(error)) else said
 
 
 def _broken_off(error: openai.APIError, host: Host) -> HostError:
     if isinstance(error, openai.APIResponseValidationError):
-        return HostError(f"{host.title} sent an answer that cannot be read.", status_code=502)
+        return HostUnavailableError(f"{host.title} sent an answer that cannot be read.", status_code=502)
     what = "did not answer in time" if isinstance(error, openai.APITimeoutError) else "cannot be reached"
     cause = f" ({error.__cause__})" if error.__cause__ else ""
     return HostUnreachableError(
@@ -98,17 +204,18 @@ def _wrong_key(error: openai.APIStatusError, host: Host) -> AuthenticationFailed
         # The host's own message can hold part of the key: it is left out.
         f"{host.title} does not accept the API key. {way_out}",
         status_code=error.status_code,
-        code=error.code,
-        param=error.param,
+        code=_code(error),
+        param=error.param if isinstance(error.param, str) else None,
     )
 
 
 def _no_training(error: openai.APIStatusError, host: Host) -> TrainingNotAvailable:
     return TrainingNotAvailable(
         f"{host.title} does not let this organization create fine-tuning jobs any more: {_said(error)}. "
-        'This does not pass. Train on your own machine with "local:smollm2-135m-instruct", or at another '
+        f"This does not pass. {_END_OF_TRAINING} . "
+        'Train on your own machine with "local:smollm2-135m-instruct", or at another '
         "host that speaks OpenAI's protocol by `client=openai.OpenAI(base_url=...)`.",
         status_code=error.status_code,
-        code=error.code,
-        param=error.param,
+        code=_code(error),
+        param=error.param if isinstance(error.param, str) else None,
     )

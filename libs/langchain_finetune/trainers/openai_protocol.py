@@ -3,20 +3,31 @@
 Each function is an exchange, so it is the same for the sync and the async client.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx2
 import openai
 
-from langchain_finetune.errors import AuthenticationFailedError, HostError, JobNotFoundError, UnknownBaseError
+from langchain_finetune.errors import (
+    AuthenticationFailedError,
+    HostError,
+    HostUnavailableError,
+    JobNotFoundError,
+    NotSupportedError,
+    UnknownBaseError,
+)
+from langchain_finetune.handles import OWN_TRAFFIC_KEY
 from langchain_finetune.hosts import Host
 from langchain_finetune.trainers.exchange import Call, Exchange
-from langchain_finetune.trainers.job_state import JobState, read_job
+from langchain_finetune.trainers.job_state import Checkpoint, JobState, read_checkpoint, read_job
 from langchain_finetune.trainers.key import DATA_FIELD, KEY_FIELD, Order
 from langchain_finetune.trainers.openai_errors import error_of, is_transient, unreadable_answer
+from langchain_finetune.trainers.openai_lists import entries, listed, next_page, plain
+
+T = TypeVar("T")
 
 _PURPOSE: Final = "fine-tune"
 _PAGE_SIZE: Final = 100
@@ -32,6 +43,7 @@ _POLL_SECONDS: Final = 30.0
 _POLL_OPTIONS: Final[dict[str, Any]] = {"max_retries": 0, "timeout": _POLL_SECONDS}
 
 _NOT_FOUND: Final = 404
+_NO_SUCH_CALL: Final = frozenset({_NOT_FOUND, 405, 501})
 
 _NO_KEPT_CONNECTIONS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
 
@@ -92,7 +104,7 @@ def require_answer(answer: Any, host: Host) -> Any:
         HostError: It is no answer of the API: where a proxy answers 200 with a page of HTML, the client hands
             the text over as it is.
     """
-    if isinstance(answer, openai.BaseModel):
+    if isinstance(answer, openai.BaseModel | openai.HttpxBinaryResponseContent):
         return answer
     raise unreadable_answer(host)
 
@@ -108,12 +120,12 @@ def find_upload(name: str, num_bytes: int, *, lasting_until: float) -> Exchange[
     try:
         page = yield Call(lambda client: client.files.list(purpose=_PURPOSE, limit=_FILES_PAGE_SIZE))
         for num_left in reversed(range(_MOST_FILE_PAGES)):
-            for file in (_plain(item) for item in page.data or []):
+            for file in (plain(item) for item in entries(page)):
                 if file.get("filename") == name and _is_usable(file, num_bytes, lasting_until):
                     return str(file["id"])
             if not num_left or not page.has_next_page():
                 break
-            page = yield _next_page(page)
+            page = yield next_page(page)
     except AuthenticationFailedError:
         raise
     except HostError as e:
@@ -126,7 +138,7 @@ def find_upload(name: str, num_bytes: int, *, lasting_until: float) -> Exchange[
 def has_upload(file_id: str, num_bytes: int, *, lasting_until: float) -> Exchange[bool]:
     """Tell whether the host still has an upload, of that size and not about to expire."""
     try:
-        file = _plain((yield Call(lambda client: client.files.retrieve(file_id))))
+        file = plain((yield Call(lambda client: client.files.retrieve(file_id))))
     except AuthenticationFailedError:
         raise
     except HostError as e:
@@ -157,7 +169,7 @@ def upload(path: Path, name: str) -> Exchange[str]:
         answer = yield Call(
             lambda client: client.files.create(file=(name, file), purpose=_PURPOSE), max_retries=0
         )
-    if not isinstance(file_id := _plain(answer).get("id"), str) or not file_id:
+    if not isinstance(file_id := plain(answer).get("id"), str) or not file_id:
         msg = "the host answered with a file that has no id: check the base URL."
         raise HostError(msg, status_code=502)
     return file_id
@@ -219,13 +231,13 @@ def _jobs(most_pages: int, **filters: Any) -> Exchange[list[JobState]]:
     found: dict[str, JobState] = {}
     page = yield Call(lambda client: client.fine_tuning.jobs.list(limit=_PAGE_SIZE, **filters))
     for num_left in reversed(range(most_pages)):
-        jobs = [read_job(_plain(item)) for item in page.data or []]
+        jobs = [read_job(plain(item)) for item in entries(page)]
         # New jobs move the pages on while they are read: the cursor is an id, so that costs a repeat at most.
         new = {job.id: job for job in jobs if job.id and job.id not in found}
         found |= new
         if not new or not num_left or not page.has_next_page():
             break
-        page = yield _next_page(page)
+        page = yield next_page(page)
     return list(found.values())
 
 
@@ -257,25 +269,107 @@ def cancel_job(job_id: str) -> Exchange[JobState]:
     return _job(answer)
 
 
+def pause_job(job_id: str) -> Exchange[JobState]:
+    """Ask the host to pause a job.
+
+    Raises:
+        JobNotFoundError: The host has no such job.
+        NotSupportedError: The host cannot pause.
+    """
+    return (yield from _change(job_id, "pause", lambda client: client.fine_tuning.jobs.pause(job_id)))
+
+
+def resume_job(job_id: str) -> Exchange[JobState]:
+    """Ask the host to go on with a job that is paused.
+
+    Raises:
+        JobNotFoundError: The host has no such job.
+        NotSupportedError: The host cannot pause.
+    """
+    return (yield from _change(job_id, "resume", lambda client: client.fine_tuning.jobs.resume(job_id)))
+
+
+def _change(job_id: str, what: str, send: Callable[[Any], Any]) -> Exchange[JobState]:
+    answer = yield from _supported(_asked(send), f"cannot {what}", job_id)
+    return _job(answer)
+
+
+def checkpoints(job_id: str) -> Exchange[list[Checkpoint]]:
+    """Return the checkpoints of a job that can be asked, by their steps.
+
+    Raises:
+        JobNotFoundError: The host has no such job.
+        NotSupportedError: The host lists none.
+    """
+    first = Call(lambda client: client.fine_tuning.jobs.checkpoints.list(job_id, limit=_PAGE_SIZE))
+    items = yield from _supported(listed(first), "lists no checkpoints of", job_id)
+    found = [checkpoint for item in items if (checkpoint := read_checkpoint(item))]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def download(file_id: str) -> Exchange[bytes]:
+    """Return the bytes of a file at the host, such as a job's result file."""
+    content: bytes = (yield Call(lambda client: client.files.content(file_id))).content
+    return content
+
+
 def events_since(job_id: str, seen: set[str], *, is_poll: bool = False) -> Exchange[list[dict[str, Any]]]:
     """Return the events that are not in `seen`, oldest first, each once.
 
     The host lists the newest first, so pages are read until one holds an event that was seen. New events
     move the pages on while they are read; the cursor is an id, so that costs a repeat and never a gap.
+
+    Args:
+        job_id: The job.
+        seen: What `event_id` tells of the events that are known.
+        is_poll: Whether this look is one of many: it is short then, and not repeated by the client.
+
+    Raises:
+        JobNotFoundError: The host has no such job.
     """
-    fresh: dict[str, dict[str, Any]] = {}
-    options = _POLL_OPTIONS if is_poll else {}
+    first = Call(
+        lambda client: client.fine_tuning.jobs.list_events(job_id, limit=_PAGE_SIZE),
+        **(_POLL_OPTIONS if is_poll else {}),
+    )
     with _known_job(job_id):
-        page = yield Call(
-            lambda client: client.fine_tuning.jobs.list_events(job_id, limit=_PAGE_SIZE), **options
+        return list(reversed((yield from listed(first, seen))))
+
+
+def is_model_ready(name: str, job_id: str) -> Exchange[bool]:
+    """Tell whether a tuned model can be asked: the host describes it, or it answers one token.
+
+    The question is told apart from the application's own: the client that it goes through is a copy, which
+    LangSmith's wrapper does not record, so a selection of recorded runs never meets it.
+
+    Args:
+        name: The model.
+        job_id: Its job, by which the host's side can tell the question.
+
+    Raises:
+        HostError: The host cannot be asked now, or refuses the key.
+    """
+    if (yield from _is_found(lambda client: client.models.retrieve(name), is_answer_enough=True)):
+        return True
+    question = [{"role": "user", "content": f"{OWN_TRAFFIC_KEY} {job_id}"}]
+    return (
+        yield from _is_found(
+            lambda client: client.chat.completions.create(model=name, messages=question, max_tokens=1),
+            is_answer_enough=False,
         )
-        while True:
-            events = [_plain(item) for item in page.data or []]
-            new = [event for event in events if str(event.get("id")) not in seen]
-            fresh.update({str(event.get("id")): event for event in new})
-            if len(new) < len(events) or not page.has_next_page():
-                return list(reversed(fresh.values()))
-            page = yield _next_page(page)
+    )
+
+
+def _is_found(send: Callable[[Any], Any], *, is_answer_enough: bool) -> Exchange[bool]:
+    try:
+        yield Call(send, **_POLL_OPTIONS)
+    except UnknownBaseError:
+        return False
+    except HostError as e:
+        if is_transient(e) or isinstance(e, AuthenticationFailedError):
+            raise
+        # Whoever objects to the question itself knows the model.
+        return not is_answer_enough and e.status_code != _NOT_FOUND
+    return True
 
 
 def retrieve_model(name: str) -> Exchange[dict[str, Any]]:
@@ -284,7 +378,7 @@ def retrieve_model(name: str) -> Exchange[dict[str, Any]]:
     Raises:
         UnknownBaseError: The host has no such model.
     """
-    return _plain((yield Call(lambda client: client.models.retrieve(name))))
+    return plain((yield Call(lambda client: client.models.retrieve(name))))
 
 
 def find_model(name: str) -> Exchange[dict[str, Any] | None]:
@@ -302,21 +396,29 @@ def find_model(name: str) -> Exchange[dict[str, Any] | None]:
         return {}
 
 
-def _next_page(page: Any) -> Call:
-    return Call(lambda _: page.get_next_page())
-
-
-def _plain(item: Any) -> dict[str, Any]:
-    # States and shapes that the client's types do not know are no reason to warn.
-    return item.to_dict(warnings=False) if isinstance(item, openai.BaseModel) else {}
-
-
 def _job(answer: Any) -> JobState:
-    job = read_job(_plain(answer))
+    job = read_job(plain(answer))
     if not job.id or not job.status:
         msg = "the host answered with a job that has no id or no status: check the base URL."
-        raise HostError(msg, status_code=502)
+        raise HostUnavailableError(msg, status_code=502)
     return job
+
+
+def _asked(send: Callable[[Any], Any]) -> Exchange[Any]:
+    return (yield Call(send))
+
+
+def _supported(exchange: Exchange[T], what: str, job_id: str) -> Exchange[T]:
+    try:
+        return (yield from exchange)
+    except HostError as e:
+        if e.status_code not in _NO_SUCH_CALL:
+            raise
+        refusal = e
+    # A host without a call answers 404 to it, as it does for a job that it does not have.
+    yield from retrieve_job(job_id)
+    msg = f"the host {what} job {job_id}: it has no such call, and answered {refusal.status_code}."
+    raise NotSupportedError(msg, refusal.status_code, refusal.code, refusal.param) from refusal
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from langchain_finetune.errors import HostError, UnknownBaseError
 from langchain_finetune.hosts import Host
 from langchain_finetune.trainers import openai_protocol
 from langchain_finetune.trainers.exchange import Exchange
-from langchain_finetune.trainers.job_state import JobState
+from langchain_finetune.trainers.job_state import Checkpoint, JobState
 from langchain_finetune.trainers.key import Order
 
 
@@ -76,6 +76,33 @@ class HostProtocol(Protocol):
 
     def cancel_job(self, job_id: str) -> Exchange[JobState]:
         """Ask the host to end a job."""
+
+    def pause_job(self, job_id: str) -> Exchange[JobState]:
+        """Ask the host to pause a job.
+
+        Raises:
+            NotSupportedError: The host cannot pause.
+        """
+
+    def resume_job(self, job_id: str) -> Exchange[JobState]:
+        """Ask the host to go on with a job that is paused.
+
+        Raises:
+            NotSupportedError: The host cannot pause.
+        """
+
+    def checkpoints(self, job_id: str) -> Exchange[list[Checkpoint]]:
+        """Return the checkpoints of a job that can be asked, by their steps.
+
+        Raises:
+            NotSupportedError: The host lists none.
+        """
+
+    def download(self, file_id: str) -> Exchange[bytes]:
+        """Return the bytes of a file at the host, such as a job's result file."""
+
+    def is_model_ready(self, name: str, job_id: str) -> Exchange[bool]:
+        """Tell whether a tuned model can be asked: asked only of hosts whose models may lag behind."""
 
     def events_since(
         self, job_id: str, seen: set[str], *, is_poll: bool = False

@@ -1,37 +1,39 @@
-"""Waiting for a job: what is looked at, what is told, and when it ends. No clock, no network of its own."""
+"""Waiting for a job: what is looked at, and when it ends. No clock, no network of its own."""
 
 import logging
+import random
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from langchain_finetune.errors import (
+    AuthenticationFailedError,
     HostError,
-    JobCancelled,
+    HostUnreachableError,
+    JobNotFoundError,
     JobTimeoutError,
     ServerStartError,
-    TrainingFailed,
 )
-from langchain_finetune.trainers.exchange import Exchange, JobProgress, Sleep, Tell
-from langchain_finetune.trainers.job_state import (
-    CANCELLED,
-    FAILED,
-    SUCCEEDED,
-    JobState,
-    Metrics,
-    event_time,
-    read_metrics,
-)
+from langchain_finetune.trainers.exchange import Act, Call, Exchange, JobProgress, Sleep, Tell
+from langchain_finetune.trainers.failure import NO_FILES, TrainingFiles, cancelled, failure_of
+from langchain_finetune.trainers.job_state import CANCELLED, FAILED, SUCCEEDED, JobState
 from langchain_finetune.trainers.openai_errors import is_transient
+from langchain_finetune.trainers.pace import Pace
 from langchain_finetune.trainers.protocol import HostProtocol
+from langchain_finetune.trainers.watch import Watch
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_PAUSE_SECONDS: Final = 60.0
 _MOST_REVIVALS: Final = 3
-_NUM_LAST_EVENTS: Final = 20
+_TOO_MANY: Final = 429
+_NO_EVENTS: Final = frozenset({403, 404, 405, 501})
+_SETTLING_PAUSE_SECONDS: Final = 2.0
+_LONGEST_SETTLING_SECONDS: Final = 60.0
+_LAST_CALL_SECONDS: Final = 5.0
+"""What a call that is made at the deadline may still take."""
+
+_ITS_NAME: Final = "the name of its model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,103 +45,49 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
     """Seconds since 1970, the scale of the host's estimate."""
+    cancel_on_interrupt: bool = False
+    """Whether an interrupt of the waiting cancels the job."""
+    jitter: Callable[[], float] = random.random
+    """A number from 0 up to 1, another one at each call: pauses differ, so that many do not ask in step."""
 
 
-@dataclass(kw_only=True)
-class Watch:
-    """What has been seen of one job, and what is worth telling about the next look."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What is known of a job that is to be waited for."""
 
-    job_id: str
     is_reused: bool = False
-    seen: set[str] = field(default_factory=set)
-    last_events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_NUM_LAST_EVENTS))
-    _status: str = ""
-    _metrics: Metrics = field(default_factory=Metrics)
-    _first_step: tuple[int, float] | None = None
-    _seconds_a_step: float | None = None
+    """Whether an earlier call created it."""
 
-    def look(self, job: JobState, events: list[dict[str, Any]], now: float) -> Iterator[JobProgress]:
-        """Take in one look at the job; yield a report for each change of state and each new figure.
+    model_grace_seconds: float = 0.0
+    """How long after the success the host may still lag: list the last events late, and not know the model
+    yet. 0 for a host that does not lag."""
 
-        What had ended before the first look is told in one report, not figure by figure.
-        """
-        is_replay = job.is_terminal and not self._status
-        if not job.is_terminal:
-            yield from self._change(job, now)
-        for event in events:
-            is_news = self._take(event)
-            if is_news and not is_replay:
-                yield self._progress(job, self._status or job.status, _message(event), now)
-        if job.is_terminal:
-            yield from self._change(job, now)
+    num_revivals: Callable[[], int] = lambda: 0
+    """How often the host had to be started again so far."""
 
-    def _change(self, job: JobState, now: float) -> Iterator[JobProgress]:
-        if job.status != self._status:
-            self._status = job.status
-            self._warn_if_unknown(job)
-            yield self._progress(job, job.status, _describe(job), now)
+    files: Callable[[JobState], TrainingFiles] = lambda _: NO_FILES
+    """Where the files of the job lie, to name the row that the host objects to."""
 
-    def _take(self, event: dict[str, Any]) -> bool:
-        self.seen.add(str(event.get("id")))
-        self.last_events.append(event)
-        if metrics := read_metrics(event):
-            self._measure(metrics, event_time(event))
-        return metrics is not None or event.get("level") in ("warn", "error")
 
-    def _warn_if_unknown(self, job: JobState) -> None:
-        if not job.is_known:
-            logger.warning(
-                "job %s is in a state this version does not know: %s; waiting on", job.id, job.status
-            )
-
-    def _measure(self, metrics: Metrics, at: float | None) -> None:
-        self._metrics = metrics
-        if at is None or metrics.step is None:
-            return
-        if self._first_step is None:
-            self._first_step = (metrics.step, at)
-            return
-        steps, seconds = metrics.step - self._first_step[0], at - self._first_step[1]
-        if steps > 0 and seconds > 0:
-            self._seconds_a_step = seconds / steps
-
-    def _progress(self, job: JobState, status: str, message: str | None, now: float) -> JobProgress:
-        return JobProgress(
-            job_id=job.id,
-            status=status,
-            step=self._metrics.step,
-            total_steps=self._metrics.total_steps,
-            train_loss=self._metrics.train_loss,
-            seconds_left=self._seconds_left(job, now),
-            message=message,
-            reused=self.is_reused,
-        )
-
-    def _seconds_left(self, job: JobState, now: float) -> float | None:
-        if job.is_terminal:
-            return 0.0
-        metrics = self._metrics
-        if self._seconds_a_step is not None and metrics.step is not None and metrics.total_steps is not None:
-            return round(max(0, metrics.total_steps - metrics.step) * self._seconds_a_step, 1)
-        return round(max(0.0, job.estimated_finish - now), 1) if job.estimated_finish is not None else None
+_NOTHING_KNOWN: Final = Circumstances()
 
 
 def wait_for_job(
     job_id: str,
     protocol: HostProtocol,
     patience: Patience,
-    *,
-    is_reused: bool = False,
-    num_revivals: Callable[[], int] = lambda: 0,
+    circumstances: Circumstances = _NOTHING_KNOWN,
 ) -> Exchange[JobState]:
-    """Wait until a job has succeeded and its model has a name.
+    """Wait until a job has succeeded and its model has a name and can be asked.
+
+    A look that fails for now, in whatever way, is ridden out until the deadline: looking costs nothing and
+    the job is paid for. It is said once in the log, and each time in the progress.
 
     Args:
         job_id: The job.
         protocol: Its host's.
         patience: How long and how often.
-        is_reused: Whether an earlier call created the job.
-        num_revivals: How often the host had to be started again so far.
+        circumstances: What else is known of it.
 
     Raises:
         TrainingFailed: The host ended the job as failed.
@@ -147,75 +95,240 @@ def wait_for_job(
         JobTimeoutError: The deadline passed; the job goes on.
         ServerStartError: The host dies again and again while the job gets no further.
         JobNotFoundError: The host has no such job.
+        HostError: The host refuses to answer, in a way that does not pass.
     """
-    deadline = patience.clock() + patience.timeout_seconds
-    watch = Watch(job_id=job_id, is_reused=is_reused)
+    waiting = _Waiting(
+        watch=Watch(job_id=job_id, is_reused=circumstances.is_reused),
+        protocol=protocol,
+        patience=patience,
+        grace=circumstances.model_grace_seconds,
+    )
+    num_revivals = circumstances.num_revivals
     revivals = num_revivals()
-    num_failures = 0
     while True:
-        try:
-            job = yield from protocol.retrieve_job(job_id, is_poll=True)
-            events = yield from protocol.events_since(job_id, watch.seen, is_poll=True)
-        except HostError as e:
-            if not is_transient(e):
-                raise
-            num_failures += 1
-            logger.info("a look at job %s failed, looking again: %s", job_id, e)
-        else:
-            num_failures = 0
-            for progress in watch.look(job, events, patience.wall_clock()):
-                yield Tell(progress)
-            if is_finished(job, list(watch.last_events)):
-                return job
-            revivals = num_revivals() if events else revivals
+        num_seen = len(waiting.watch.seen)
+        is_over = yield from waiting.attempt(waiting.look())
+        if is_over:
+            break
+        revivals = num_revivals() if len(waiting.watch.seen) > num_seen else revivals
         _give_up_on_dying_host(job_id, num_revivals() - revivals)
-        yield Sleep(_pause(patience, deadline, num_failures, job_id))
+        yield Sleep(waiting.pause())
+    job = waiting.ended_job()
+    if job.status == SUCCEEDED:
+        yield from waiting.for_model()
+    yield Tell(waiting.watch.end(job, patience.wall_clock()))
+    require_success(job, list(waiting.watch.last_events), circumstances.files(job))
+    return job
 
 
-def is_finished(job: JobState, last_events: list[dict[str, Any]]) -> bool:
-    """Tell whether a job has succeeded and its model has a name.
+def require_success(
+    job: JobState, last_events: list[dict[str, Any]], files: TrainingFiles = NO_FILES
+) -> None:
+    """Raise what ended a job without success.
 
     Raises:
         TrainingFailed: The job failed.
         JobCancelled: The job was cancelled.
     """
     if job.status == FAILED:
-        raise _failure(job, last_events)
+        raise failure_of(job, last_events, files)
     if job.status == CANCELLED:
-        msg = f"job {job.id} was cancelled. Run the pipe again to start a new one on the same data."
-        raise JobCancelled(msg, job.id)
-    return job.status == SUCCEEDED and job.model is not None
+        raise cancelled(job)
 
 
-def _failure(job: JobState, last_events: list[dict[str, Any]]) -> TrainingFailed:
-    said = job.error_message or _last_error(last_events) or "the host gives no reason"
-    facts = [
-        f"{name} {value}" for name, value in (("code", job.error_code), ("param", job.error_param)) if value
-    ]
-    about = f" ({', '.join(facts)})" if facts else ""
-    msg = (
-        f"job {job.id} failed: {said.rstrip('.')}{about}. "
-        "Correct what it names and run the pipe again: a failed job is not taken up, a new one is created."
-    )
-    return TrainingFailed(msg, job.id, job.error_code, job.error_param, last_events)
+@dataclass(kw_only=True)
+class _Waiting:
+    """The state of one waiting."""
+
+    watch: Watch
+    protocol: HostProtocol
+    patience: Patience
+    grace: float
+    job: JobState | None = None
+    """The last look at the job."""
+    waits_for: str = ""
+    has_events: bool = True
+    is_troubled: bool = False
+    ended_at: float | None = None
+    """When the job was first seen at its end, on the patience's clock."""
+    next_pause: float = 0.0
+    deadline: float = field(init=False)
+    pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.deadline = self.patience.clock() + self.patience.timeout_seconds
+        self.pace = Pace(self.patience.poll_interval_seconds, self.patience.jitter)
+
+    def attempt(self, step: Exchange[bool]) -> Exchange[bool]:
+        """Do a step; one that fails for now is told, and not done."""
+        try:
+            return (yield from self._until_deadline(step))
+        except HostError as e:
+            if not _is_ridden_out(e):
+                raise
+            self.next_pause = self.pace.after_failure(e.retry_after_seconds)
+            if not self.is_troubled:
+                self.is_troubled = True
+                logger.warning(
+                    "a look at job %s failed; looking again until the deadline, this is said once: %s",
+                    self.watch.job_id,
+                    e,
+                )
+            yield Tell(self.watch.trouble(e, min(self.next_pause, max(0.0, self._left()))))
+            return self._is_settled(is_quiet=False)
+
+    def _until_deadline(self, step: Exchange[bool]) -> Exchange[bool]:
+        """Do a step, and break it off at the deadline: a long list may take many calls."""
+        try:
+            act = next(step)
+            while True:
+                try:
+                    outcome = yield self._cut(act)
+                    if self._left() <= -_LAST_CALL_SECONDS:
+                        msg = f"the deadline passed in the midst of a look at job {self.watch.job_id}."
+                        raise HostUnreachableError(msg)  # noqa: TRY301  goes the way of a look that failed
+                except Exception as e:  # noqa: BLE001  the step decides what a failure means
+                    act = step.throw(e)
+                else:
+                    act = step.send(outcome)
+        except StopIteration as end:
+            result: bool = end.value
+            return result
+        finally:
+            step.close()
+
+    def _cut(self, act: Act) -> Act:
+        left = max(self._left(), 0.0)
+        if isinstance(act, Sleep):
+            return Sleep(min(act.seconds, left))
+        if isinstance(act, Call) and act.timeout is not None:
+            return replace(act, timeout=min(act.timeout, max(left, _LAST_CALL_SECONDS)))
+        return act
+
+    def look(self) -> Exchange[bool]:
+        """Look at the job once and tell what is new; return whether there is nothing more to see."""
+        job = yield from self.protocol.retrieve_job(self.watch.job_id, is_poll=True)
+        self.job = job
+        is_first_at_end = self._is_end(job) and self.ended_at is None
+        if is_first_at_end:
+            self.ended_at = self.patience.clock()
+        now = self.patience.wall_clock()
+        try:
+            events = yield from self._events()
+        except HostError:
+            # A host that never lists its events still has its states shown.
+            yield from self._tell(self.watch.look_at_state(job, now))
+            raise
+        num_seen = len(self.watch.seen)
+        num_told = yield from self._tell(self.watch.look(job, events, now))
+        if job.status == SUCCEEDED and job.model is None and self.waits_for != _ITS_NAME:
+            self.waits_for = _ITS_NAME
+            yield Tell(self.watch.waiting_for(job, _ITS_NAME, now))
+        self.next_pause = self.pace.after_look(is_news=num_told > 0)
+        if self.ended_at is not None:
+            self.next_pause = min(self.next_pause, _SETTLING_PAUSE_SECONDS)
+        return self._is_settled(is_quiet=len(self.watch.seen) == num_seen and not is_first_at_end)
+
+    def _tell(self, reports: Iterator[JobProgress]) -> Exchange[int]:
+        """Tell the reports and return how many they were."""
+        number = 0
+        for number, progress in enumerate(reports, start=1):  # noqa: B007  the last number is the result
+            yield Tell(progress)
+        return number
+
+    def pause(self) -> float:
+        """Return the seconds until the next look.
+
+        Raises:
+            JobTimeoutError: The deadline has passed.
+        """
+        left = self._left()
+        if left > 0:
+            return min(left, self.next_pause)
+        job_id, seconds = self.watch.job_id, self.patience.timeout_seconds
+        if self.waits_for:
+            msg = (
+                f"job {job_id} has succeeded, but {self.waits_for} was not there within {seconds:g} s. Come "
+                f'back with `attach("{job_id}")`, or run the same pipe again, or raise `timeout`.'
+            )
+        else:
+            msg = (
+                f"job {job_id} has not ended within {seconds:g} s. It goes on at its host: come back with "
+                f'`attach("{job_id}")`, or run the same pipe again, or raise `timeout`.'
+            )
+        raise JobTimeoutError(msg, job_id)
+
+    def ended_job(self) -> JobState:
+        """Return the job, which has been seen at its end."""
+        if self.job is None:
+            msg = "a job is asked for that was not looked at"
+            raise AssertionError(msg)
+        return self.job
+
+    def for_model(self) -> Exchange[None]:
+        """Wait until the model of a job that has succeeded can be asked, where the host may lag."""
+        job = self.ended_job()
+        since = self.patience.wall_clock() - (job.finished_at or self.patience.wall_clock())
+        grace_ends = self.patience.clock() + self.grace - max(0.0, since)
+        what = f"model {job.model}, which the host does not know yet"
+        while self.patience.clock() < grace_ends:
+            if (yield from self.attempt(self._is_model_ready())):
+                return
+            if self.waits_for != what:
+                self.waits_for = what
+                yield Tell(self.watch.waiting_for(job, what, self.patience.wall_clock()))
+            yield Sleep(self.pause())
+        if self.waits_for == what:
+            logger.warning(
+                "job %s has succeeded, and the host still does not know its model %s", job.id, job.model
+            )
+
+    def _is_model_ready(self) -> Exchange[bool]:
+        is_ready = yield from self.protocol.is_model_ready(self.ended_job().model or "", self.watch.job_id)
+        self.next_pause = self.pace.after_look(is_news=False)
+        return is_ready
+
+    def _events(self) -> Exchange[list[dict[str, Any]]]:
+        if not self.has_events:
+            return []
+        # The last looks go back a little: an event that was slow to appear may stand behind newer ones.
+        seen = self.watch.older_seen() if self.ended_at is not None else self.watch.seen
+        try:
+            return (yield from self.protocol.events_since(self.watch.job_id, seen, is_poll=True))
+        except AuthenticationFailedError:
+            raise
+        except (HostError, JobNotFoundError) as e:
+            if isinstance(e, HostError) and e.status_code not in _NO_EVENTS:
+                raise
+            self.has_events = False
+            logger.warning(
+                "the host lists no events of job %s: only its state is shown (%s)", self.watch.job_id, e
+            )
+            return []
+
+    def _is_end(self, job: JobState) -> bool:
+        return job.is_terminal and (job.status != SUCCEEDED or job.model is not None)
+
+    def _is_settled(self, *, is_quiet: bool) -> bool:
+        """Tell whether the job has ended and its last events were seen."""
+        if self.job is None or self.ended_at is None:
+            return False
+        settled_by = min(self.ended_at + _LONGEST_SETTLING_SECONDS, self.deadline)
+        return is_quiet or not self._lags() or not self.has_events or self.patience.clock() >= settled_by
+
+    def _lags(self) -> bool:
+        """Tell whether the host may still have to list events of a job that has ended."""
+        job, now = self.ended_job(), self.patience.wall_clock()
+        is_old = self.watch.is_replay and job.finished_at is not None
+        return self.grace > 0 and not (is_old and now - (job.finished_at or now) > _LONGEST_SETTLING_SECONDS)
+
+    def _left(self) -> float:
+        return self.deadline - self.patience.clock()
 
 
-def _last_error(events: list[dict[str, Any]]) -> str | None:
-    messages = [_message(event) for event in events if event.get("level") == "error"]
-    return next((message for message in reversed(messages) if message), None)
-
-
-def _describe(job: JobState) -> str | None:
-    if not job.is_known:
-        return f"the host calls its state {job.status!r}, which this version does not know: waiting on"
-    if job.status == "paused":
-        return "the job is paused at its host: resume it there, or cancel it"
-    return None
-
-
-def _message(event: Mapping[str, Any]) -> str | None:
-    message = event.get("message")
-    return message if isinstance(message, str) else None
+def _is_ridden_out(error: HostError) -> bool:
+    # A limit of requests of whatever kind does not end a job that is under way.
+    return is_transient(error) or error.status_code == _TOO_MANY
 
 
 def _give_up_on_dying_host(job_id: str, num_revivals: int) -> None:
@@ -226,15 +339,3 @@ def _give_up_on_dying_host(job_id: str, num_revivals: int) -> None:
             "runs again."
         )
         raise ServerStartError(msg)
-
-
-def _pause(patience: Patience, deadline: float, num_failures: int, job_id: str) -> float:
-    left = deadline - patience.clock()
-    if left <= 0:
-        msg = (
-            f"job {job_id} has not ended within {patience.timeout_seconds:g} s. It goes on at its host: "
-            f'come back with `attach("{job_id}")`, or run the same pipe again, or raise `timeout`.'
-        )
-        raise JobTimeoutError(msg, job_id)
-    longest = max(patience.poll_interval_seconds, _LONGEST_PAUSE_SECONDS)
-    return min(left, longest, patience.poll_interval_seconds * 2.0 ** min(num_failures, 20))

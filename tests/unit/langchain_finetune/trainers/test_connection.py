@@ -96,3 +96,11 @@ def test_a_call_sets_its_own_retries_and_time(monkeypatch):
 
     Connection(OPENAI, client).run(call())
     assert used == [(0, 2.0), (2, 7.0)]
+
+
+def test_a_mistake_of_ours_is_not_taken_for_an_answer_that_cannot_be_read():
+    def call():
+        yield Call(lambda client: client.no_such_method())
+
+    with pytest.raises(AttributeError):
+        Connection(OPENAI, openai.OpenAI(**GIVEN)).run(call())

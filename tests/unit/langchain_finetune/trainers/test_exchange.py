@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from langchain_finetune.trainers.exchange import Call, Sleep, arun, run
+from langchain_finetune.trainers.exchange import Call, Sleep, arun, run, within
 
 
 def work(log):
@@ -63,3 +63,29 @@ async def test_an_interruption_ends_the_exchange_at_once(perform, interruption):
     with pytest.raises(interruption):
         await perform(work(log), [interruption()])
     assert log == ["closed"]
+
+
+async def test_an_exchange_can_be_held_to_a_time_for_each_call(perform):
+    log, acts = [], []
+
+    def watched(exchange):
+        act = next(exchange)
+        while True:
+            acts.append(act)
+            try:
+                act = exchange.send((yield act))
+            except StopIteration as end:
+                return end.value
+
+    assert await perform(watched(within(work(log), 5.0)), ["answer", None]) == "result"
+    assert (acts[0].timeout, acts[0].max_retries) == (5.0, 0)
+    assert acts[1] == Sleep(1.0)
+    assert log == ["answer", "closed"]
+
+
+async def test_what_holds_an_exchange_to_a_time_passes_failures_on(perform):
+    log = []
+    assert await perform(within(work(log), 5.0), ["answer", ValueError("no sleep")]) == "result"
+    with pytest.raises(KeyError):
+        await perform(within(work(log), 5.0), [KeyError("gone")])
+    assert log == ["answer", "no sleep", "closed", "closed"]

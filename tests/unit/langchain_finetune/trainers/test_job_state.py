@@ -5,7 +5,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from langchain_finetune.trainers.job_state import event_time, read_job, read_metrics
+from langchain_finetune.trainers.job_state import (
+    checkpoint_step,
+    event_id,
+    event_time,
+    read_checkpoint,
+    read_job,
+    read_metrics,
+)
 
 # A machine that is busy with something else is no defect.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -55,7 +62,7 @@ def test_these_states_are_an_end(status):
 
 
 @pytest.mark.parametrize(
-    "status", ["paused", "pausing", "pending", "queued", "running", "validating_files", "odd"]
+    "status", ["created", "paused", "pausing", "pending", "queued", "running", "validating_files", "odd"]
 )
 def test_every_other_state_is_none(status):
     job = read_job({"id": "ftjob-1", "status": status})
@@ -101,3 +108,37 @@ def test_any_event_is_read_without_a_crash(event):
     assert metrics is None or metrics.train_loss is None or math.isfinite(metrics.train_loss)
     at = event_time(event)
     assert at is None or math.isfinite(at)
+
+
+@UNHURRIED
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "step_number", "fine_tuned_model_checkpoint", "metrics", "created_at"]), JSON
+    ),
+    st.dictionaries(st.sampled_from(["id", "created_at", "type", "message", "data"]), JSON),
+)
+def test_any_checkpoint_and_any_identity_is_read_without_a_crash(wire, event):
+    checkpoint = read_checkpoint(wire)
+    assert checkpoint is None or all(math.isfinite(figure) for figure in checkpoint.metrics.values())
+    assert isinstance(event_id(event), str)
+    assert checkpoint_step(event) is None or checkpoint_step(event) >= 0
+
+
+def test_every_number_of_a_step_is_read_also_one_that_is_written_as_text():
+    data = {"step": "3", "train_loss": "0.5", "valid_loss": 0.25, "note": "x", "is_last": True, "bad": "nan"}
+    metrics = read_metrics({"type": "metrics", "data": data})
+    assert dict(metrics.figures) == {"step": 3, "train_loss": 0.5, "valid_loss": 0.25}
+    assert metrics.valid_loss == 0.25
+
+
+@pytest.mark.parametrize(
+    ("message", "step"),
+    [
+        ("Checkpoint created at step 85 with Snapshot ID: ft:gpt-4.1:me::a:ckpt-step-85", 85),
+        ("Checkpoint created at step 4", 4),
+        ("Step 4/10: training loss=0.1", None),
+        (None, None),
+    ],
+)
+def test_a_checkpoint_is_known_by_its_event(message, step):
+    assert checkpoint_step({"message": message}) == step

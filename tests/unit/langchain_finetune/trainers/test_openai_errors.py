@@ -1,17 +1,29 @@
+import pickle
+
 import httpx2
 import openai
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from langchain_finetune.errors import (
+    AccessDeniedError,
     AuthenticationFailedError,
+    ContentPolicyError,
+    DailyLimitError,
     HostError,
+    HostUnavailableError,
     HostUnreachableError,
+    QuotaExceededError,
+    RateLimitedError,
+    TrainingDataError,
+    TrainingFileRefusedError,
     TrainingNotAvailable,
     UnknownBaseError,
 )
 from langchain_finetune.hosts import LOCAL, OPENAI
 from langchain_finetune.trainers.openai_errors import error_of, is_ambiguous, is_transient
-from tests.fakes.openai_host import FakeHost
+from tests.fakes.openai_host import FakeHost, Response
 from tests.fakes.openai_host import HostError as Refusal
 
 REFUSED_TRAINING = (
@@ -47,6 +59,8 @@ def test_the_end_of_self_serve_training_has_its_own_error_with_alternatives():
     assert (error.status_code, error.code) == (403, "training_not_available")
     assert REFUSED_TRAINING in str(error)
     assert "local:smollm2-135m-instruct" in str(error)
+    for fact in ("2027-01-06", "2027-01-14", "https://developers.openai.com/api/docs/deprecations"):
+        assert fact in str(error)
     assert not error.is_retryable
 
 
@@ -76,8 +90,6 @@ def test_any_other_refusal_carries_what_the_host_said():
 
 
 def test_a_refusal_that_is_no_json_is_told_by_its_status():
-    from tests.fakes.openai_host import Response  # noqa: PLC0415
-
     answer = Response(503, b"<html>gateway</html>", {"content-type": "text/html"})
     assert str(mapped(answer)) == "OpenAI answered 503: HTTP status 503"
 
@@ -106,9 +118,12 @@ def test_a_broken_connection_is_unreachable_and_worth_another_try(exception, tex
         (refusal(404, "no"), False, False),
         (refusal(408, "slow"), True, True),
         (refusal(409, "conflict"), True, True),
-        (refusal(429, "later", "daily_rate_limit_exceeded"), True, False),
+        (refusal(429, "later"), True, False),
+        (refusal(429, "later", "daily_rate_limit_exceeded"), False, False),
+        (refusal(429, "pay first", "insufficient_quota"), False, False),
         (refusal(500, "oops"), True, True),
         (refusal(502, "oops"), True, True),
+        (refusal(501, "no such call"), False, False),
         (refusal(503, "oops"), True, True),
         (httpx2.ConnectError("refused"), True, True),
         (httpx2.ReadTimeout("slow"), True, True),
@@ -123,3 +138,105 @@ def test_an_unknown_base_is_neither():
     error = mapped(refusal(404, "no", "model_not_found"))
     assert not is_transient(error)
     assert not is_ambiguous(error)
+
+
+PER_DAY = (
+    "This fine-tune request has been rate-limited. Your organization has reached the maximum of 8 "
+    "fine-tuning requests per day for the model 'gpt-4.1-2025-04-14'."
+)
+EXPLORE = "Fine-tuning jobs cannot be created on an Explore plan. You can upgrade to a paid plan."
+NO_JSONL = "Expected file to have JSONL format, where every line is a valid JSON dictionary."
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind", "is_retryable"),
+    [
+        (429, "insufficient_quota", "You exceeded your current quota", QuotaExceededError, False),
+        (400, "exceeded_quota", "over", QuotaExceededError, False),
+        (400, "billing_hard_limit_reached", "over", QuotaExceededError, False),
+        (400, None, "This job exceeded hard limit of your organization", QuotaExceededError, False),
+        (403, None, EXPLORE, QuotaExceededError, False),
+        (402, None, "pay", QuotaExceededError, False),
+        (429, "daily_rate_limit_exceeded", PER_DAY, DailyLimitError, True),
+        (429, None, PER_DAY, DailyLimitError, True),
+        (429, "rate_limit_exceeded", "maximum of 3 active requests", RateLimitedError, True),
+        (400, "rate_limit_exceeded", "maximum of 3 active requests", RateLimitedError, True),
+        (429, None, "slow down", RateLimitedError, True),
+        (400, "unsafe_file", "blocked", ContentPolicyError, False),
+        (400, "content_policy_violation", "no", ContentPolicyError, False),
+        (400, "invalid_training_file", "no", TrainingFileRefusedError, False),
+        (400, "invalid_file_format", "no", TrainingFileRefusedError, False),
+        (400, None, NO_JSONL, TrainingFileRefusedError, False),
+        (403, None, "missing scope", AccessDeniedError, False),
+        (409, None, "conflict", HostUnavailableError, True),
+        (408, None, "slow", HostUnavailableError, True),
+        (500, None, "oops", HostUnavailableError, True),
+        (501, None, "no such call", HostError, False),
+        (400, None, "Model x is not available for fine-tuning or does not exist", UnknownBaseError, False),
+    ],
+)
+def test_each_refusal_has_its_class_and_says_whether_to_come_again(status, code, message, kind, is_retryable):
+    error = mapped(refusal(status, message, code))
+    assert type(error) is kind
+    assert error.is_retryable == is_retryable
+    assert message.rstrip(".") in str(error)
+
+
+def test_a_file_that_the_host_refuses_is_training_data_that_no_host_accepts():
+    assert isinstance(mapped(refusal(400, "no", "invalid_file_format")), TrainingDataError)
+
+
+def test_a_file_that_is_gone_at_the_host_is_no_fault_of_its_rows():
+    error = mapped(refusal(400, "training_file file-1 does not exist", "invalid_file", "training_file"))
+    assert type(error) is HostError
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "7", "retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "Sun, 22 Nov 2026 10:00:30 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 30.0),
+        ({"retry-after": "soon"}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_how_long_the_host_asks_to_be_left_alone_is_carried(status, headers, seconds):
+    assert mapped(Response(status, {"error": {"message": "later"}}, headers)).retry_after_seconds == seconds
+
+
+def test_the_daily_limit_ends_at_midnight_utc():
+    daily = raised_by_client(refusal(429, PER_DAY, "daily_rate_limit_exceeded"))
+    assert error_of(daily, OPENAI, 86_400.0 * 20_000 + 3600).retry_after_seconds == 23 * 3600.0
+
+
+def test_an_error_survives_another_process_with_all_it_carries():
+    error = mapped(Response(429, {"error": {"message": "later", "code": "c"}}, {"retry-after": "3"}))
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from([400, 401, 402, 403, 404, 409, 429, 500, 501, 529]),
+    st.dictionaries(st.sampled_from(["message", "code", "param", "type"]), JSON),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),
+)
+def test_any_refusal_is_read_without_a_crash(status, error, header):
+    request = httpx2.Request("GET", "http://host/v1/models")
+    answer = httpx2.Response(status, json={"error": error}, headers={"retry-after": header}, request=request)
+    client = openai.OpenAI(api_key="sk-fake", base_url="http://host/v1")
+    raised = client._make_status_error_from_response(answer)
+    mapped_error = error_of(raised, OPENAI)
+    assert str(mapped_error)
+    if isinstance(mapped_error, HostError):
+        assert mapped_error.code is None or isinstance(mapped_error.code, str)
+        assert mapped_error.param is None or isinstance(mapped_error.param, str)

@@ -6,21 +6,29 @@ import httpx2
 import openai
 import pytest
 
-from langchain_finetune.errors import HostError, HostUnreachableError, JobNotFoundError, UnknownBaseError
+from langchain_finetune.errors import (
+    HostError,
+    HostUnavailableError,
+    HostUnreachableError,
+    JobNotFoundError,
+    UnknownBaseError,
+)
 from langchain_finetune.hosts import OPENAI
 from langchain_finetune.trainers.connection import Connection
 from langchain_finetune.trainers.key import KEY_FIELD
 from langchain_finetune.trainers.openai_protocol import (
     cancel_job,
     create_job,
+    download,
     events_since,
     find_model,
+    is_model_ready,
     jobs_with_key,
     retrieve_job,
     retrieve_model,
     upload,
 )
-from tests.fakes.clients import connection_to
+from tests.fakes.clients import clients, connection_to
 from tests.fakes.colors import COLORS
 from tests.fakes.openai_host import FakeHost, Plan, Response
 from tests.fakes.openai_host import HostError as Refusal
@@ -173,6 +181,122 @@ async def test_an_answer_that_is_no_job_is_an_error_of_the_host(do, host, answer
     with pytest.raises(HostError) as caught:
         await do(retrieve_job("ftjob-1"))
     assert caught.value.status_code == 502
+
+
+async def test_a_host_that_sends_the_same_page_for_ever_is_not_asked_for_ever(do, host, tmp_path):
+    job = await create(do, tmp_path)
+    for number in range(5):
+        host.add_event(job.id, f"event {number}")
+    page = {"object": "list", "data": list(reversed(host.events[job.id])), "has_more": True}
+    host.fail("GET", ".*/events", Response(200, page), times=99)
+    assert len(await do(events_since(job.id, set()))) == 6
+    assert len(host.sent("GET", ".*/events")) == 2
+
+
+async def test_events_without_an_id_are_told_apart_by_what_they_say(do, host, tmp_path):
+    job = await create(do, tmp_path)
+    events = [{"message": text, "created_at": 1, "type": "message", "level": "info"} for text in "ba"]
+    host.fail("GET", ".*/events", Response(200, {"data": events, "has_more": False}), times=9)
+    assert [event["message"] for event in await do(events_since(job.id, set()))] == ["a", "b"]
+
+
+@pytest.mark.parametrize("page", [{"object": "list", "data": None}, {"data": [], "has_more": True}])
+async def test_an_empty_list_is_empty_however_it_is_written(do, host, page):
+    host.fail("GET", ".*/events", Response(200, page))
+    assert await do(events_since("ftjob-1", set())) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"object": "list"}, [], None, "text", {"data": "text"}])
+async def test_a_list_that_is_none_is_an_error_of_the_host_and_no_empty_list(do, host, body):
+    host.fail("GET", ".*/events", Response(200, body))
+    with pytest.raises(HostUnavailableError):
+        await do(events_since("ftjob-1", set()))
+
+
+async def test_a_further_page_that_fails_for_now_is_asked_again(host, tmp_path):
+    slept = []
+    connection = connection_to(host)
+    connection._sleep = slept.append
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"{}\n")
+    file_id = connection.run(upload(path, "rows.jsonl"))
+    job = connection.run(create_job({"model": "gpt-4.1-mini-2025-04-14", "training_file": file_id}))
+    host.event_page_size = 4
+    for number in range(9):
+        host.add_event(job.id, f"event {number}")
+    answer, calls = host._list_events, []
+
+    def list_events(request, job_id):
+        calls.append(request)
+        if len(calls) in (2, 3):
+            raise Refusal(503, "not now")
+        return answer(request, job_id)
+
+    host._list_events = list_events
+    assert len(connection.run(events_since(job.id, set(), is_poll=True))) == 10
+    assert slept == [0.5, 1.0]
+
+
+async def test_a_file_is_downloaded_byte_for_byte(do, host):
+    host.contents["file-1"] = b"\xff\x00step\r\n"
+    assert await do(download("file-1")) == b"\xff\x00step\r\n"
+    with pytest.raises(HostError, match="No such File"):
+        await do(download("file-2"))
+
+
+# --- whether a model can be asked ---
+
+TUNED = "ft:gpt-4.1-mini-2025-04-14:fake::a"
+GONE = Refusal(404, "The model does not exist", "model_not_found").response
+
+
+async def test_a_model_that_is_described_is_ready_and_not_asked(do, host):
+    host.models[TUNED] = host._model(TUNED)
+    assert await do(is_model_ready(TUNED, "ftjob-1"))
+    assert host.sent("POST", "/chat/completions") == []
+
+
+@pytest.mark.parametrize(
+    "refusal", [GONE, Refusal(403, "no").response, Refusal(404, "no such route").response]
+)
+async def test_a_host_that_does_not_list_tuned_models_is_asked_for_one_token(do, host, refusal):
+    host.models[TUNED] = host._model(TUNED)
+    host.fail("GET", "/models/.*", refusal)
+    assert await do(is_model_ready(TUNED, "ftjob-1"))
+    [request] = host.sent("POST", "/chat/completions")
+    assert (request.body["max_tokens"], "ftjob-1" in str(request.body["messages"])) == (1, True)
+
+
+async def test_a_model_that_is_nowhere_is_not_ready(do):
+    assert not await do(is_model_ready(TUNED, "ftjob-1"))
+
+
+@pytest.mark.parametrize(("status", "ready"), [(400, True), (403, True), (404, False)])
+async def test_whoever_objects_to_the_question_knows_the_model(do, host, status, ready):
+    host.fail("POST", "/chat/completions", Refusal(status, "no").response)
+    assert await do(is_model_ready(TUNED, "ftjob-1")) is ready
+
+
+@pytest.mark.parametrize("path", ["/models/.*", "/chat/completions"])
+@pytest.mark.parametrize("status", [401, 429, 503])
+async def test_a_question_that_is_not_answered_for_now_tells_nothing(do, host, path, status):
+    for method in ("GET", "POST"):
+        host.fail(method, path, status)
+    with pytest.raises(HostError):
+        await do(is_model_ready(TUNED, "ftjob-1"))
+
+
+async def test_the_question_is_not_recorded_as_the_applications_own(host):
+    recorded = []
+    given = clients(host)
+    for client in given.values():
+        create = client.chat.completions.create
+        client.chat.completions.create = lambda *a, create=create, **k: recorded.append(k) or create(*a, **k)
+    connection = Connection(OPENAI, **given)
+    connection.run(is_model_ready(TUNED, "ftjob-1"))
+    await connection.arun(is_model_ready(TUNED, "ftjob-1"))
+    assert len(host.sent("POST", "/chat/completions")) == 2
+    assert recorded == []
 
 
 async def test_a_cancellation_reaches_the_request_under_way(host):

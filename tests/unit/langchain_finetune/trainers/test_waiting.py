@@ -5,18 +5,21 @@ import logging
 import pytest
 
 from langchain_finetune.errors import (
+    AuthenticationFailedError,
+    DailyLimitError,
     HostError,
     HostUnreachableError,
     JobCancelled,
     JobNotFoundError,
     JobTimeoutError,
+    QuotaExceededError,
     ServerStartError,
     TrainingFailed,
 )
 from langchain_finetune.trainers import openai_protocol
 from langchain_finetune.trainers.exchange import Sleep, Tell, run
 from langchain_finetune.trainers.job_state import read_job
-from langchain_finetune.trainers.waiting import Patience, wait_for_job
+from langchain_finetune.trainers.waiting import Circumstances, Patience, wait_for_job
 
 NOW = 1_790_000_000.0
 
@@ -52,11 +55,13 @@ class Host:
         self.pauses = []
         self.told = []
         self.num_looks = 0
+        self.model_answers = []
         self.patience = Patience(
             timeout_seconds=timeout,
             poll_interval_seconds=interval,
             clock=lambda: self.seconds,
             wall_clock=lambda: NOW + self.seconds,
+            jitter=lambda: 0.0,
         )
 
     def look(self):
@@ -66,6 +71,17 @@ class Host:
             raise look
         self.events = look[1]
         return read_job(look[0])
+
+    def list_events(self, seen):
+        if isinstance(self.events, BaseException):
+            raise self.events
+        return [event for event in self.events if event["id"] not in seen]
+
+    def ask_model(self):
+        answer = self.model_answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
     def perform(self, act):
         if isinstance(act, Sleep):
@@ -78,19 +94,24 @@ class Host:
         return act()
 
     def wait(self, **more):
-        return run(wait_for_job("ftjob-1", openai_protocol, self.patience, **more), self.perform)
+        waiting = wait_for_job("ftjob-1", openai_protocol, self.patience, Circumstances(**more))
+        return run(waiting, self.perform)
 
 
 @pytest.fixture(autouse=True)
 def looks_of_the_host(monkeypatch):
-    """The two calls of a look are answered by the `Host` that performs them."""
+    """The calls of a look are answered by the `Host` that performs them."""
 
     def retrieve(job_id, *, is_poll):
         return (yield HOST[0].look)
 
     def events_since(job_id, seen, *, is_poll):
-        return (yield lambda: [event for event in HOST[0].events if event["id"] not in seen])
+        return (yield lambda: HOST[0].list_events(seen))
 
+    def is_model_ready(name, job_id):
+        return (yield HOST[0].ask_model)
+
+    monkeypatch.setattr(openai_protocol, "is_model_ready", is_model_ready)
     monkeypatch.setattr(openai_protocol, "retrieve_job", retrieve)
     monkeypatch.setattr(openai_protocol, "events_since", events_since)
 
@@ -136,6 +157,15 @@ def test_an_unknown_state_is_shown_once_and_logged(caplog):
         "job ftjob-1 is in a state this version does not know: reticulating; waiting on"
     ]
     assert "reticulating" in it.told[0]["message"]
+
+
+def test_unknown_states_that_come_again_are_shown_once_each(caplog):
+    odd = [job(status) for status in ("odd", "running", "odd", "strange", "odd", "running")]
+    it = host(*odd, job("succeeded"))
+    with caplog.at_level(logging.WARNING):
+        it.wait()
+    assert [p["status"] for p in it.told] == ["odd", "running", "strange", "running", "succeeded"]
+    assert len(caplog.records) == 2
 
 
 def test_every_new_figure_is_told_once_and_in_order():
@@ -229,7 +259,7 @@ def test_the_deadline_ends_the_waiting_and_says_how_to_come_back():
     with pytest.raises(JobTimeoutError) as caught:
         it.wait()
     assert it.seconds == 10.0
-    assert it.pauses == [4.0, 4.0, 2.0]
+    assert it.pauses == pytest.approx([4.0, 4.8, 1.2])
     assert 'attach("ftjob-1")' in str(caught.value)
 
 
@@ -246,6 +276,35 @@ def test_a_look_that_fails_for_now_is_ridden_out_with_growing_pauses(error):
     it = host(error, error, error, job("running"), job("succeeded"))
     it.wait()
     assert it.pauses == [2.0, 4.0, 8.0, 1.0]
+
+
+def test_failed_looks_are_said_once_in_the_log_and_each_time_in_the_progress(caplog):
+    error = HostError("busy", 503)
+    it = host(job("running"), error, error, job("running"), error, job("succeeded"))
+    with caplog.at_level(logging.WARNING):
+        it.wait()
+    assert len(caplog.records) == 1
+    assert "said once: busy" in caplog.text
+    assert [(p["status"], p["retry_in_seconds"]) for p in it.told] == [
+        ("running", None),
+        ("running", 2.0),
+        ("running", 4.0),
+        ("running", None),
+        ("running", 2.0),
+        ("succeeded", None),
+    ]
+
+
+def test_the_host_is_left_alone_as_long_as_it_asks():
+    error = HostError("busy", 429, retry_after_seconds=37.0)
+    it = host(error, job("succeeded"))
+    it.wait()
+    assert it.pauses == [37.0]
+
+
+def test_a_limit_of_any_kind_does_not_end_the_wait_for_a_job_under_way():
+    it = host(QuotaExceededError("pay", 429), DailyLimitError("tomorrow", 429), job("succeeded"))
+    assert it.wait().status == "succeeded"
 
 
 def test_pauses_stop_growing():
@@ -281,3 +340,120 @@ def test_a_host_that_dies_between_figures_is_waited_for():
     it.looks = [look() for _ in range(10)] + [(job("succeeded"), [])]
     counts = iter(sorted([*range(10)] * 2))
     assert it.wait(num_revivals=lambda: next(counts, 10)).status == "succeeded"
+
+
+# --- events that the host does not list, or lists late ---
+
+
+@pytest.mark.parametrize(
+    "error",
+    [HostError("no", 403), HostError("no", 405), HostError("no", 501), JobNotFoundError("no", "ftjob-1")],
+)
+def test_a_host_that_lists_no_events_still_has_its_states_shown(error, caplog):
+    it = host((job("running"), error), (job("running"), error), (job("succeeded"), error))
+    with caplog.at_level(logging.WARNING):
+        it.wait(model_grace_seconds=0.0)
+    assert [p["status"] for p in it.told] == ["running", "succeeded"]
+    assert len(caplog.records) == 1
+
+
+def test_a_refused_key_is_no_missing_list_of_events():
+    error = AuthenticationFailedError("no", 401)
+    with pytest.raises(AuthenticationFailedError):
+        host((job("running"), error)).wait()
+
+
+def test_states_are_shown_while_the_list_of_events_is_broken_and_the_end_is_the_end():
+    broken = HostError("broken", 500)
+    it = host((job("queued"), broken), (job("running"), broken), (job("succeeded"), broken), timeout=1e6)
+    it.model_answers = [True]
+    it.wait(model_grace_seconds=600.0)
+    told = [p["status"] for p in it.told if p["retry_in_seconds"] is None]
+    assert told == ["queued", "running", "succeeded"]
+    assert it.seconds < 200.0
+
+
+def test_the_last_events_are_looked_for_until_none_is_new():
+    first, late, later = metrics(1), metrics(9), metrics(10)
+    it = host(
+        (job("running"), [first]),
+        (job("succeeded"), [first]),
+        (job("succeeded"), [first, late]),
+        (job("succeeded"), [first, late, later]),
+        (job("succeeded"), [first, late, later]),
+    )
+    it.model_answers = [True]
+    it.wait(model_grace_seconds=600.0)
+    assert [(p["status"], p["step"]) for p in it.told][-3:] == [
+        ("running", 9),
+        ("running", 10),
+        ("succeeded", 10),
+    ]
+
+
+def test_a_job_that_ended_long_ago_is_not_looked_at_again():
+    it = host((job("succeeded", finished_at=NOW - 9000), [metrics(1)]))
+    it.wait(model_grace_seconds=3600.0, is_reused=True)
+    assert (it.num_looks, it.pauses) == (1, [])
+
+
+def test_an_end_that_is_known_is_told_at_the_deadline_whatever_else_is_missing():
+    it = host(job("running"), (job("succeeded"), HostError("broken", 500)), timeout=3.0)
+    it.model_answers = []
+    assert it.wait(model_grace_seconds=0.0).status == "succeeded"
+
+
+# --- a model that is late ---
+
+
+def test_a_name_that_is_late_is_waited_for_and_said_once():
+    it = host(job("running"), *[job("succeeded", fine_tuned_model=None)] * 3, job("succeeded"))
+    it.wait()
+    assert [(p["status"], p["waiting_for"]) for p in it.told] == [
+        ("running", None),
+        ("succeeded", "the name of its model"),
+        ("succeeded", None),
+    ]
+
+
+def test_a_name_that_never_comes_ends_at_the_deadline_and_says_so():
+    it = host(job("succeeded", fine_tuned_model=None), timeout=50.0)
+    with pytest.raises(
+        JobTimeoutError, match=r"has succeeded, but the name of its model was not there.*attach"
+    ):
+        it.wait()
+    assert it.seconds == 50.0
+
+
+def test_a_model_that_cannot_be_asked_yet_is_waited_for():
+    it = host(job("running"), job("succeeded"))
+    it.model_answers = [False, HostError("loading", 503), False, True]
+    it.wait(model_grace_seconds=600.0)
+    assert it.model_answers == []
+    waiting = [p for p in it.told if p["waiting_for"]]
+    assert len(waiting) == 1
+    assert "ft:base:me::a" in waiting[0]["waiting_for"]
+    assert it.told[-1]["waiting_for"] is None
+
+
+def test_a_host_that_does_not_lag_is_not_asked_for_the_model():
+    it = host(job("running"), job("succeeded"))
+    it.wait(model_grace_seconds=0.0)
+    assert it.pauses == [1.0]
+
+
+def test_after_the_grace_the_model_is_handed_over_with_a_warning(caplog):
+    it = host(job("running"), job("succeeded"))
+    it.model_answers = [False] * 1000
+    with caplog.at_level(logging.WARNING):
+        it.wait(model_grace_seconds=120.0)
+    assert "still does not know its model ft:base:me::a" in caplog.text
+    assert 120.0 <= it.seconds < 200.0
+
+
+def test_the_deadline_bounds_the_wait_for_the_model():
+    it = host(job("running"), job("succeeded"), timeout=30.0)
+    it.model_answers = [False] * 1000
+    with pytest.raises(JobTimeoutError, match="model ft:base:me::a"):
+        it.wait(model_grace_seconds=3600.0)
+    assert it.seconds == 30.0
