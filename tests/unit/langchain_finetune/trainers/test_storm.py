@@ -133,7 +133,8 @@ async def test_a_host_that_never_answers_is_left_at_the_deadline(color):
     with pytest.raises(JobTimeoutError, match="attach"):
         await color(weather.job, "result", on_progress=weather.told.append)
     assert 7200.0 <= weather.clock.seconds < 7300.0
-    assert all(p["retry_in_seconds"] is not None for p in weather.told)
+    assert all(p["retry_in_seconds"] is not None for p in weather.told[:-1])
+    assert weather.told[-1]["left"]
 
 
 async def test_last_events_that_are_listed_late_are_not_lost(color):
