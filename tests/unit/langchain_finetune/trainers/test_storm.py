@@ -9,9 +9,11 @@ import pytest
 
 from langchain_finetune.errors import JobCancelled, JobTimeoutError, TrainingFailed
 from langchain_finetune.hosts import OPENAI
+from langchain_finetune.trainers.clearing import Ending
 from langchain_finetune.trainers.connection import Connection
 from langchain_finetune.trainers.job import FineTuneJob
 from langchain_finetune.trainers.job_state import JobState
+from langchain_finetune.trainers.site import Site
 from langchain_finetune.trainers.waiting import Patience
 from tests.fakes.colors import COLORS
 from tests.fakes.openai_host import FakeHost, Plan
@@ -66,7 +68,8 @@ class Weather:
             jitter=self.random.random,
         )
         state = JobState(id=self.id, status="validating_files")
-        return FineTuneJob(state, connection=connection, patience=patience)
+        ending = Ending(self.id, Site.of(connection.client, OPENAI), clears_uploads=False)
+        return FineTuneJob(state, connection=connection, patience=patience, ending=ending)
 
     def stir(self, request):
         """Events come while the pages are read, and are listed late."""
