@@ -82,13 +82,14 @@ def checkpoint_object(model: ModelRecord) -> Wire:
     }
 
 
-def model_object(model: ModelRecord) -> Wire:
+def model_object(model: ModelRecord, name: str | None = None) -> Wire:
     """OpenAI's `model`, and what a client cannot know of a model on this machine.
 
     A base tells the hash of its weights, a tuned model its base and its job; both how much text they take.
+    Under an alias, which is then its `name`, a model tells in `alias_of` which one it is.
     """
     shown: Wire = {
-        "id": model.id,
+        "id": name or model.id,
         "object": "model",
         "created": model.created_at,
         "owned_by": "local",
@@ -97,7 +98,8 @@ def model_object(model: ModelRecord) -> Wire:
     }
     if model.job_id is None:
         return shown | {"weights_sha256": model.weights_sha256}
-    return shown | {"parent": model.base, "job_id": model.job_id}
+    shown |= {"parent": model.base, "job_id": model.job_id}
+    return shown if name in (None, model.id) else shown | {"alias_of": model.id}
 
 
 def list_object(items: Iterable[Wire], *, has_more: bool | None = None) -> Wire:

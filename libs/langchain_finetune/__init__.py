@@ -27,7 +27,15 @@ if TYPE_CHECKING:
         RunExportLoader,
         convert_messages_for_finetuning,
     )
-    from langchain_finetune.trainers import FineTuneJob, FineTuneRunnable
+    from langchain_finetune.trainers import (
+        FineTuneJob,
+        FineTuneRunnable,
+        Inventory,
+        Migration,
+        Preflight,
+        ainventory,
+        inventory,
+    )
 
 __all__ = [
     "ChatSessionFile",
@@ -35,8 +43,11 @@ __all__ = [
     "FineTuneError",
     "FineTuneJob",
     "FineTuneRunnable",
+    "Inventory",
     "LangSmithRunChatLoader",
+    "Migration",
     "ModelComparison",
+    "Preflight",
     "ProgressPrinter",
     "RecordedSession",
     "RunExportLoader",
@@ -44,7 +55,9 @@ __all__ = [
     "TrainingData",
     "TrainingDataConverter",
     "__version__",
+    "ainventory",
     "convert_messages_for_finetuning",
+    "inventory",
 ]
 
 _HOMES: Final = {
@@ -53,15 +66,20 @@ _HOMES: Final = {
     "FineTuneError": "errors",
     "FineTuneJob": "trainers",
     "FineTuneRunnable": "trainers",
+    "Inventory": "trainers",
     "LangSmithRunChatLoader": "loaders",
+    "Migration": "trainers",
     "ModelComparison": "evaluators",
+    "Preflight": "trainers",
     "ProgressPrinter": "cli.progress",
     "RecordedSession": "handles",
     "RunExportLoader": "loaders",
     "RunSelection": "handles",
     "TrainingData": "handles",
     "TrainingDataConverter": "converters",
+    "ainventory": "trainers",
     "convert_messages_for_finetuning": "loaders",
+    "inventory": "trainers",
 }
 
 

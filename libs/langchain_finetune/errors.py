@@ -7,7 +7,10 @@ FineTuneError
 │   └── SourceNotFoundError (FileNotFoundError)
 ├── UnreadableRunError (ValueError)       one run cannot be trained on, and `on_error="raise"`
 ├── TrainingDataError (ValueError)        rows that no host would accept
-│   └── NotEnoughExamplesError
+│   ├── NotEnoughExamplesError
+│   └── InvalidRowsError                  rows that the host would refuse, and why
+├── CostLimitError (ValueError)           training would cost more than `max_cost_usd`
+│   └── UnknownPriceError (LookupError)   there is a limit and no price to hold against it
 ├── StorageError (OSError)                the state directory cannot be written: full disk, no permission
 ├── MissingExtraError (ImportError)       an optional part is not installed; the message has the pip line
 ├── UnknownProviderError (ValueError)     the word before the colon of "provider:base"
@@ -92,6 +95,51 @@ class TrainingDataError(FineTuneError, ValueError):
 
 class NotEnoughExamplesError(TrainingDataError):
     """Fewer training rows than the host's minimum."""
+
+
+class InvalidRowsError(TrainingDataError):
+    """Rows break rules of the host, which would refuse the whole file.
+
+    Args:
+        message: What failed, in which rows, and what to do.
+        problems: The first problems, each with `file`, `row`, `field`, `code` and `advice`.
+        num_problems: How many there are in all.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Any] = (), num_problems: int = 0) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+        self.num_problems = num_problems
+
+
+class CostLimitError(FineTuneError, ValueError):
+    """The training would cost more than the caller's limit; nothing was uploaded.
+
+    Args:
+        message: What it would cost, and what to do.
+        cost_usd: What it would cost, in US dollars; None where there is no price.
+        max_cost_usd: The limit, in US dollars.
+        trained_tokens: Tokens that would be paid for.
+        usd_per_million_tokens: The price that was reckoned with.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        cost_usd: float | None = None,
+        max_cost_usd: float | None = None,
+        trained_tokens: int | None = None,
+        usd_per_million_tokens: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.cost_usd = cost_usd
+        self.max_cost_usd = max_cost_usd
+        self.trained_tokens = trained_tokens
+        self.usd_per_million_tokens = usd_per_million_tokens
+
+
+class UnknownPriceError(CostLimitError, LookupError):
+    """There is a limit for the cost, and nobody has said what training on this base costs."""
 
 
 class StorageError(FineTuneError, OSError):

@@ -15,6 +15,7 @@ from finetune_server.config import Settings
 from finetune_server.errors import ApiError, UnknownBase
 from finetune_server.ids import new_id
 from finetune_server.jobs import job_files
+from finetune_server.jobs.alias import check_alias
 from finetune_server.jobs.job_request import JobRequest
 from finetune_server.jobs.validation import FileParam
 from finetune_server.storage.job_table import NewEvent
@@ -125,6 +126,7 @@ class Admission:
 
     def _check(self, request: JobRequest) -> None:
         request.check_supported()
+        check_alias(request.metadata, self._store)
         self._check_queue()
         self._check_file(request.training_file, "training_file")
         if request.validation_file is not None:

@@ -17,8 +17,12 @@ router = APIRouter(prefix="/models")
 
 @router.get("")
 def list_models(store: StoreOf) -> wire.Wire:
-    """All models: bases first."""
-    return wire.list_object(map(wire.model_object, store.list_bases() + store.list_models()))
+    """All models: bases first, aliases last."""
+    models = store.list_bases() + store.list_models()
+    names = {model.id for model in models}
+    aliases = [(alias, model) for alias, model in store.list_aliases().items() if alias not in names]
+    shown = [wire.model_object(model) for model in models]
+    return wire.list_object(shown + [wire.model_object(model, alias) for alias, model in aliases])
 
 
 # A base may be named by its path or as `organization/name`, so its id can have slashes.
@@ -34,15 +38,18 @@ def retrieve_model(model_id: str, store: StoreOf) -> wire.Wire:
             enter_base(store, model_id)
         except UnknownBase as error:
             raise ApiError(404, str(error), param="model", code="model_not_found") from error
-    return wire.model_object(_found(store, model_id))
+    return wire.model_object(_found(store, model_id), model_id)
 
 
 @router.delete("/{model_id:path}")
 def delete_model(model_id: str, store: StoreOf) -> wire.Wire:
-    """Forgets a tuned model and its adapter; the base stays."""
+    """Forgets a tuned model and its adapter, and frees its alias; the base stays."""
     model = _found(store, model_id)
     if model.job_id is None:
         message = f"The model `{model_id}` is a base model. Only models tuned here (ft:…) can be deleted."
+        raise ApiError(403, message, param="model", code="model_not_deletable")
+    if model.id != model_id:
+        message = f"`{model_id}` is an alias of the model `{model.id}`. Delete that to free the alias."
         raise ApiError(403, message, param="model", code="model_not_deletable")
     store.delete_model(model.id)
     _remove_adapter(model)

@@ -12,6 +12,9 @@ EventType = Literal["message", "metrics"]
 
 Record = TypeVar("Record")
 
+ALIAS_FIELD = "langchain_finetune_alias"
+"""Field of a job's metadata that gives the model it leaves a further name."""
+
 TERMINAL_STATUSES: frozenset[JobStatus] = frozenset({"succeeded", "failed", "cancelled"})
 
 

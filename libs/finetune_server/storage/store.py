@@ -14,7 +14,14 @@ from finetune_server.storage.job_table import (
     insert_events,
     insert_row,
 )
-from finetune_server.storage.records import EventRecord, FileRecord, JobRecord, ModelRecord, Page
+from finetune_server.storage.records import (
+    ALIAS_FIELD,
+    EventRecord,
+    FileRecord,
+    JobRecord,
+    ModelRecord,
+    Page,
+)
 
 NUM_CHECKPOINTS = 3
 """Of one job that are kept, as OpenAI does."""
@@ -25,6 +32,13 @@ _TUNED = (
     "SELECT models.*, bases.max_model_len, bases.weights_sha256"
     " FROM models LEFT JOIN bases ON bases.id = models.base"
 )
+
+_ALIASED = (
+    "SELECT job_metadata.value AS alias, models.*, bases.max_model_len, bases.weights_sha256"
+    " FROM job_metadata JOIN models ON models.job_id = job_metadata.job_id AND models.step IS NULL"
+    " LEFT JOIN bases ON bases.id = models.base WHERE job_metadata.key = ?"
+)
+"""A job has a model other than its checkpoints once it has succeeded, and while the model is not deleted."""
 
 
 class Store:
@@ -145,7 +159,11 @@ class Store:
             return job
 
     def find_model(self, model_id: str) -> ModelRecord | None:
-        """The model of that id, base or tuned, None when there is none."""
+        """The model of that id or alias, base or tuned, None when there is none."""
+        return self.find_named(model_id) or self._find_aliased(model_id)
+
+    def find_named(self, model_id: str) -> ModelRecord | None:
+        """The model of that very id, base or tuned, None when there is none."""
         with self._database.reading() as connection:
             row = connection.execute(f"{_TUNED} WHERE models.id = ?", (model_id,)).fetchone()
             if row is not None:
@@ -157,6 +175,18 @@ class Store:
         """All tuned models, oldest first; bases are in `list_bases`."""
         with self._database.reading() as connection:
             return [self._tuned_of(row) for row in connection.execute(f"{_TUNED} ORDER BY models.seq")]
+
+    def _find_aliased(self, alias: str) -> ModelRecord | None:
+        query = f"{_ALIASED} AND job_metadata.value = ? ORDER BY models.seq DESC LIMIT 1"
+        with self._database.reading() as connection:
+            row = connection.execute(query, (ALIAS_FIELD, alias)).fetchone()
+        return self._tuned_of(row) if row else None
+
+    def list_aliases(self) -> dict[str, ModelRecord]:
+        """The model behind each alias: that of the newest job."""
+        with self._database.reading() as connection:
+            rows = connection.execute(f"{_ALIASED} ORDER BY models.seq", (ALIAS_FIELD,))
+            return {row["alias"]: self._tuned_of(row) for row in rows}
 
     def checkpoints(self, job_id: str) -> list[ModelRecord]:
         """The checkpoints of a job that can be asked, newest first."""

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from langchain_finetune._spool import SPLITS, RowWriter, Spool, publish_training_data, read_jsonl
 from langchain_finetune._stage import Event, Steps
-from langchain_finetune.converters.check import Problem, find_problem
 from langchain_finetune.converters.deduplicate import Duplicates, digest
 from langchain_finetune.converters.render import lacks_schemas, render
 from langchain_finetune.converters.sessions import read_sessions
 from langchain_finetune.converters.split import HELD_OUT, Groups, plan_splits
 from langchain_finetune.errors import NotEnoughExamplesError, UnreadableRunError
 from langchain_finetune.handles import ChatSessionFile, RecordedSession, Split, TrainingData
+from langchain_finetune.rows import Problem, find_problem
 from langchain_finetune.runs import SENTENCES, Reason
 
 CONVERT_EVENT: Final = "langchain_finetune_convert"

@@ -38,6 +38,14 @@ class Reason(StrEnum):
     TOO_MANY_TOOLS = "too_many_tools"
     TOO_MANY_IMAGES = "too_many_images"
     INVALID_IMAGE = "invalid_image"
+    # What rows can have that did not come from the converter.
+    NO_MESSAGES = "no_messages"
+    UNKNOWN_KEY = "unknown_key"
+    INVALID_TOOL = "invalid_tool"
+    INVALID_TOOL_CALL = "invalid_tool_call"
+    INVALID_WEIGHT = "invalid_weight"
+    NOTHING_TO_LEARN = "nothing_to_learn"
+    TOO_LONG = "too_long"
 
 
 SENTENCES: Final = {
@@ -70,6 +78,13 @@ SENTENCES: Final = {
     Reason.TOO_MANY_TOOLS: "There are more than 128 function schemas.",
     Reason.TOO_MANY_IMAGES: "There are more than 10 images.",
     Reason.INVALID_IMAGE: "An image is neither an http(s) nor a data URL, or stands in an assistant message.",
+    Reason.NO_MESSAGES: "There is no list `messages` with at least one message.",
+    Reason.UNKNOWN_KEY: "A key is not one of the training format's.",
+    Reason.INVALID_TOOL: "A tool is no object of type `function` with a name and a JSON schema.",
+    Reason.INVALID_TOOL_CALL: "A tool call lacks its id, its function's name, or arguments as a string.",
+    Reason.INVALID_WEIGHT: "The weight of a message is neither 0 nor 1.",
+    Reason.NOTHING_TO_LEARN: "Every assistant message has the weight 0.",
+    Reason.TOO_LONG: "It has more tokens, or bytes, than the host takes in one row.",
 }
 """What each reason means, for a person to read."""
 

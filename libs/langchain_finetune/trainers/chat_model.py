@@ -1,20 +1,17 @@
 """The ready chat model of a job: called where it was trained, with a profile and a token count that work."""
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.language_models import ModelProfile
 from langchain_openai import ChatOpenAI
 
 from langchain_finetune.handles import OWN_TRAFFIC_KEY
+from langchain_finetune.trainers.base_names import base_of, without_date
 from langchain_finetune.trainers.connection import Connection
 from langchain_finetune.trainers.job_state import JobState
 from langchain_finetune.trainers.key import DATA_FIELD
 from langchain_finetune.trainers.local_chat_model import LocalChatOpenAI
-
-_TUNED: Final = "ft:"
-_DATE: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
 def ready_chat_model(
@@ -49,11 +46,6 @@ def ready_chat_model(
     return ChatOpenAI(**{"tiktoken_model_name": base, "profile": _openai_profile(base, given), **given})
 
 
-def base_of(name: str) -> str:
-    """Return the base model of a tuned one's name, and any other name as it is."""
-    return name.removeprefix(_TUNED).split(":")[0] if name.startswith(_TUNED) else name
-
-
 def _metadata(job: JobState, provider: str) -> dict[str, str]:
     metadata = {
         OWN_TRAFFIC_KEY: job.id,
@@ -68,7 +60,7 @@ def _metadata(job: JobState, provider: str) -> dict[str, str]:
 def _openai_profile(base: str, given: Mapping[str, Any]) -> ModelProfile | None:
     """Return the profile of a base, or of the model that its dated name is a snapshot of."""
     connection = {key: given[key] for key in ("base_url", "api_key")}
-    for name in (base, _DATE.sub("", base)):
+    for name in (base, without_date(base)):
         if profile := ChatOpenAI(model=name, **connection).profile:
             return profile
     return None

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,7 +16,7 @@ from typing_extensions import override
 
 from langchain_finetune._spool import sha256_of, training_data_from
 from langchain_finetune._stage import Stage
-from langchain_finetune.errors import NotEnoughExamplesError, SourceNotFoundError
+from langchain_finetune.errors import SourceNotFoundError
 from langchain_finetune.handles import TrainingData
 from langchain_finetune.hosts import LOCAL, OPENAI, Target, parse_target
 from langchain_finetune.trainers.clearing import Ending
@@ -23,7 +24,23 @@ from langchain_finetune.trainers.connection import Connection
 from langchain_finetune.trainers.exchange import Exchange, JobProgress
 from langchain_finetune.trainers.job import FineTuneJob
 from langchain_finetune.trainers.key import Order
-from langchain_finetune.trainers.placing import Placed, place
+from langchain_finetune.trainers.migration import (
+    Migration,
+    ajob_to_migrate,
+    as_setting,
+    job_to_migrate,
+    migrate,
+)
+from langchain_finetune.trainers.placing import Placed
+from langchain_finetune.trainers.preflight import Preflight
+from langchain_finetune.trainers.preflighting import (
+    Budget,
+    Outlook,
+    look_ahead,
+    look_at_files,
+    place_within,
+)
+from langchain_finetune.trainers.row_check import check_files, require_rows
 from langchain_finetune.trainers.site import Site
 from langchain_finetune.trainers.waiting import Patience
 
@@ -90,6 +107,20 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
     process dies before, a later run at the same host does it. A file that another live job uses stays until
     that has ended too."""
 
+    alias: str | None = Field(default=None, pattern=r"^ft:\S+$", max_length=512)
+    """A further name, `ft:...`, under which the embedded server serves the tuned model: the one that an
+    application already asks for. Other hosts do not know it."""
+
+    max_cost_usd: float | None = Field(default=None, ge=0)
+    """US dollars that a new job may cost at most; checked before anything is uploaded. A job that is there
+    already costs nothing."""
+
+    usd_per_million_tokens: float | None = Field(default=None, ge=0)
+    """The price of training, in US dollars for a million tokens; None takes the host's list price."""
+
+    check_rows: bool = True
+    """Whether rows are held to OpenAI's rules before they are uploaded; off for a host with other rules."""
+
     timeout: float = Field(default=86_400.0, gt=0)
     """Seconds to wait for the job; after that the job goes on and can be attached to."""
 
@@ -111,7 +142,10 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
     def __init__(self, target: str, **settings: Any) -> None:
         super().__init__(**{"target": target, **settings})
         # Here and not in a validator, whose errors are pydantic's: an unknown provider has its own.
-        _ = self._target
+        host = self._target.host
+        if self.alias is not None and host is not LOCAL and not self._has_client:
+            msg = f"`alias` is for the embedded server, {host.title} gives its models names of its own."
+            raise ValueError(msg)
 
     @field_validator("chat_model_kwargs")
     @classmethod
@@ -125,9 +159,12 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
         return value
 
     @property
+    def _has_client(self) -> bool:
+        return self.client is not None or self.async_client is not None
+
+    @property
     def _target(self) -> Target:
-        has_client = self.client is not None or self.async_client is not None
-        if has_client and self.target and ":" not in self.target:
+        if self._has_client and self.target and ":" not in self.target:
             return Target(OPENAI, self.target)
         return parse_target(self.target)
 
@@ -156,7 +193,8 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
             rows: What to train on.
 
         Raises:
-            NotEnoughExamplesError: The host asks for more training rows.
+            TrainingDataError: The host asks for more training rows, or would refuse some of them.
+            CostLimitError: It would cost more than `max_cost_usd`.
             UnknownBaseError: The host does not know the base, or cannot train it.
             HostError: The host refused, or cannot be reached.
         """
@@ -169,7 +207,8 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
             rows: What to train on.
 
         Raises:
-            NotEnoughExamplesError: The host asks for more training rows.
+            TrainingDataError: The host asks for more training rows, or would refuse some of them.
+            CostLimitError: It would cost more than `max_cost_usd`.
             UnknownBaseError: The host does not know the base, or cannot train it.
             HostError: The host refused, or cannot be reached.
         """
@@ -199,6 +238,86 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
         state = await self._connection.arun(self._connection.protocol.retrieve_job(job_id))
         return self._job(Placed(state, is_reused=True), await self._asite())
 
+    def preflight(self, rows: Rows, *, today: date | None = None) -> Preflight:
+        """Look ahead, without uploading or creating anything: rows, tokens, cost, time, shutdown, limits.
+
+        Problems of the rows are listed, not raised. Printed, and in a notebook, the result is a table.
+
+        Args:
+            rows: What would be trained on.
+            today: The day from which days left are counted; None is today in UTC.
+
+        Raises:
+            SourceError: The rows cannot be read.
+            UnknownBaseError: The embedded server does not have the base.
+            HostError: The host cannot be reached, or does not take the key.
+        """
+        outlook, site = self._outlook(self._accept(rows)), self._site()
+        return self._connection.run(look_ahead(outlook, site, today or _today(), retrain=self.retrain))
+
+    async def apreflight(self, rows: Rows, *, today: date | None = None) -> Preflight:
+        """Look ahead, without uploading or creating anything, as `preflight` does."""
+        outlook = await asyncio.to_thread(self._outlook, await self._aaccept(rows))
+        site = await self._asite()
+        return await self._connection.arun(look_ahead(outlook, site, today or _today(), retrain=self.retrain))
+
+    @classmethod
+    def from_openai_job(
+        cls,
+        job_id: str,
+        *,
+        target: str,
+        client: Any = None,
+        keep_name: bool = False,
+        target_client: Any = None,
+        **settings: Any,
+    ) -> Migration:
+        """Take over a job of another account: its data and its settings, for a trainer of this target.
+
+        ```python
+        migration = FineTuneRunnable.from_openai_job("ftjob-abc", target="local:smollm2-135m-instruct")
+        model = migration.retrain()
+        ```
+
+        Args:
+            job_id: The old job's id.
+            target: `"provider:base"` of the new one.
+            client: An `openai.OpenAI` of the old account; None is OpenAI's own, by OPENAI_API_KEY.
+            keep_name: Whether the new model also gets the old one's name; the embedded server only.
+            target_client: Client of the new host, sync or async, where it is not the provider's own.
+            **settings: Fields of the new `FineTuneRunnable`; they go before what the old job had.
+
+        Raises:
+            JobNotFoundError: The account has no such job.
+            SourceNotFoundError: A file of the job was deleted.
+            TrainingDataError: The method of the job, or a row, is not for the new host.
+            HostError: The old host refused, or cannot be reached.
+        """
+        return migrate(
+            cls,
+            job_to_migrate(job_id, client),
+            target,
+            {**as_setting(target_client), **settings},
+            keep_name=keep_name,
+        )
+
+    @classmethod
+    async def afrom_openai_job(
+        cls,
+        job_id: str,
+        *,
+        target: str,
+        client: Any = None,
+        keep_name: bool = False,
+        target_client: Any = None,
+        **settings: Any,
+    ) -> Migration:
+        """Take over a job of another account, as `from_openai_job` does; `client` may be an `AsyncOpenAI`."""
+        old = await ajob_to_migrate(job_id, client)
+        return await asyncio.to_thread(
+            migrate, cls, old, target, {**as_setting(target_client), **settings}, keep_name=keep_name
+        )
+
     @override
     def _accept(self, given: Any) -> TrainingData:
         if isinstance(given, TrainingData):
@@ -223,15 +342,33 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
         return await job.aresult(tell)
 
     def _submit(self, data: TrainingData) -> FineTuneJob:
-        order, site = self._order(data), self._site()
-        return self._job(self._connection.run(self._place(order, site)), site)
+        order, outlook = self._checked(data)
+        site = self._site()
+        return self._job(self._connection.run(self._place(outlook, order, site)), site)
 
     async def _asubmit(self, data: TrainingData) -> FineTuneJob:
-        order, site = await asyncio.to_thread(self._order, data), await self._asite()
-        return self._job(await self._connection.arun(self._place(order, site)), site)
+        order, outlook = await asyncio.to_thread(self._checked, data)
+        site = await self._asite()
+        return self._job(await self._connection.arun(self._place(outlook, order, site)), site)
 
-    def _place(self, order: Order, site: Site) -> Exchange[Placed]:
-        return place(order, site, retrain=self.retrain, clears_uploads=self.delete_uploads_after)
+    def _checked(self, data: TrainingData) -> tuple[Order, Outlook | None]:
+        """Hold the rows to the host's rules; with a limit for the cost, count what it is held against."""
+        if self.max_cost_usd is not None:
+            outlook = self._outlook(data)
+            require_rows(outlook.check)
+            return outlook.order, outlook
+        order, host = self._order(data), self._target.host
+        require_rows(check_files(order.train, order.validation, host, has_rules=self.check_rows))
+        return order, None
+
+    def _outlook(self, data: TrainingData) -> Outlook:
+        budget = Budget(max_cost_usd=self.max_cost_usd, usd_per_million_tokens=self.usd_per_million_tokens)
+        return look_at_files(self._order(data), data, self._target.host, budget, has_rules=self.check_rows)
+
+    def _place(self, outlook: Outlook | None, order: Order, site: Site) -> Exchange[Placed]:
+        return place_within(
+            outlook, order, site, retrain=self.retrain, clears_uploads=self.delete_uploads_after
+        )
 
     def _site(self) -> Site:
         return self._site_of(self._connection.client)
@@ -256,7 +393,6 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
 
     def _order(self, data: TrainingData) -> Order:
         host, base = self._target
-        _require_enough(data, host.title, host.min_examples)
         validation = data.validation if self.validation else None
         return Order(
             base=_resolved_path(base) if host is LOCAL else base,
@@ -269,16 +405,12 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
             validation=validation,
             validation_sha256=_sha256_of(validation) if validation else None,
             fingerprint=data.fingerprint,
+            alias=self.alias,
         )
 
 
-def _require_enough(data: TrainingData, title: str, minimum: int) -> None:
-    if data.num_train < minimum:
-        msg = (
-            f"there are {data.num_train} training rows, {title} needs at least {minimum}: load more runs, "
-            "or give smaller test and validation fractions to the converter."
-        )
-        raise NotEnoughExamplesError(msg)
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _sha256_of(path: Path) -> str:

@@ -17,6 +17,9 @@ KEY_FIELD: Final = "langchain_finetune_key"
 DATA_FIELD: Final = "langchain_finetune_data"
 """Metadata field of a job, and of the tuned model, that carries the training data's fingerprint."""
 
+ALIAS_FIELD: Final = "langchain_finetune_alias"
+"""Metadata field of a job whose tuned model the embedded server also serves under another name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -33,6 +36,8 @@ class Order:
     validation_sha256: str | None = None
     fingerprint: str = ""
     """Of the training data, for the job's metadata; the key is over what the host is sent."""
+    alias: str | None = None
+    """A further name of the tuned model."""
 
 
 def job_key(order: Order, weights_sha256: str | None) -> str:
@@ -54,6 +59,9 @@ def job_key(order: Order, weights_sha256: str | None) -> str:
         "suffix": order.suffix,
         "seed": order.seed,
     }
+    if order.alias is not None:
+        # A job without it serves under one name less; the keys of such jobs are what they were.
+        parts["alias"] = order.alias
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

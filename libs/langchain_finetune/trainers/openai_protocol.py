@@ -23,7 +23,7 @@ from langchain_finetune.handles import OWN_TRAFFIC_KEY
 from langchain_finetune.hosts import Host
 from langchain_finetune.trainers.exchange import Call, Exchange
 from langchain_finetune.trainers.job_state import Checkpoint, JobState, read_checkpoint, read_job
-from langchain_finetune.trainers.key import DATA_FIELD, KEY_FIELD, Order
+from langchain_finetune.trainers.key import ALIAS_FIELD, DATA_FIELD, KEY_FIELD, Order
 from langchain_finetune.trainers.openai_errors import error_of, is_transient, unreadable_answer
 from langchain_finetune.trainers.openai_lists import entries, listed, next_page, plain
 
@@ -188,6 +188,9 @@ def job_body(
     method: dict[str, Any] = {"type": order.method}
     if order.hyperparameters:
         method[order.method] = {"hyperparameters": dict(order.hyperparameters)}
+    metadata = {KEY_FIELD: key, DATA_FIELD: order.fingerprint}
+    if order.alias is not None:
+        metadata[ALIAS_FIELD] = order.alias
     return {
         "model": order.base,
         "training_file": training_file,
@@ -195,7 +198,7 @@ def job_body(
         "method": method,
         "suffix": order.suffix,
         "seed": order.seed,
-        "metadata": {KEY_FIELD: key, DATA_FIELD: order.fingerprint},
+        "metadata": metadata,
     }
 
 

@@ -106,6 +106,18 @@ def _find(wish: _Wish) -> Exchange[_Found]:
     return _Found(job, seen, newest if newest and newest.is_open else None)
 
 
+def find_job(order: Order, site: Site, *, retrain: bool = False) -> Exchange[JobState | None]:
+    """Return the job that `place` would take up for an order, None where it would create one.
+
+    Args:
+        order: What is to be trained.
+        site: Where.
+        retrain: Whether a new job is wanted although there is one.
+    """
+    key = job_key(order, (yield from _weights_of(order.base, site)))
+    return (yield from _find(_Wish(order, site, key, retrain, clears_uploads=False))).job
+
+
 def _weights_of(base: str, site: Site) -> Exchange[str | None]:
     protocol = site.protocol
     # The embedded server knows every base that it can train; other hosts train some that they do not list.

@@ -1,6 +1,7 @@
 """The rules that OpenAI puts on one row of its supervised chat format.
 
-A file with one bad row fails as a whole, so a row that breaks a rule is left out and reported.
+A file with one bad row fails as a whole. The converter leaves such a row out and reports it; the trainer
+names it before anything is uploaded. The rules are for rows of the right shape: `rows.shape` has that.
 """
 
 import re
@@ -31,14 +32,15 @@ class Problem(NamedTuple):
 
 def find_problem(row: Mapping[str, Any]) -> Problem | None:
     """Return the first rule that a row breaks."""
-    return next(_problems(row), None)
+    return next(find_problems(row), None)
 
 
-def _problems(row: Mapping[str, Any]) -> Iterator[Problem]:
+def find_problems(row: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield every rule that a row breaks."""
     messages = row["messages"]
     declared = _declared(row)
     for schemas in ("tools", "functions"):
-        if len(row.get(schemas, ())) > _MAX_SCHEMAS:
+        if len(row.get(schemas) or ()) > _MAX_SCHEMAS:
             yield Problem(Reason.TOO_MANY_TOOLS, schemas)
     for name in declared:
         if not _NAME.fullmatch(name):
@@ -52,8 +54,8 @@ def _problems(row: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _declared(row: Mapping[str, Any]) -> set[str]:
-    names = [tool["function"].get("name") for tool in row.get("tools", ())]
-    names += [function.get("name") for function in row.get("functions", ())]
+    names = [tool["function"].get("name") for tool in row.get("tools") or ()]
+    names += [function.get("name") for function in row.get("functions") or ()]
     return {name if isinstance(name, str) else "" for name in names}
 
 
@@ -73,8 +75,8 @@ def _message_problems(message: Message, field: str, declared: set[str]) -> Itera
 
 
 def _calls(message: Message) -> list[Mapping[str, Any]]:
-    calls = [call["function"] for call in message.get("tool_calls", ())]
-    return [*calls, message["function_call"]] if "function_call" in message else calls
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    return [*calls, message["function_call"]] if message.get("function_call") else calls
 
 
 def _is_object(arguments: str) -> bool:
@@ -85,7 +87,7 @@ def _is_object(arguments: str) -> bool:
 
 
 def _content_problems(message: Message, field: str) -> Iterator[Problem]:
-    content = message["content"]
+    content = message.get("content")
     if isinstance(content, str):
         if _has_special_token(content):
             yield Problem(Reason.SPECIAL_TOKEN, field)
@@ -115,7 +117,7 @@ def _num_images(messages: list[Message]) -> int:
     return sum(
         part["type"] == "image_url"
         for message in messages
-        if isinstance(message["content"], list)
+        if isinstance(message.get("content"), list)
         for part in message["content"]
     )
 
@@ -131,11 +133,11 @@ def _pairing_problems(messages: list[Message]) -> Iterator[Problem]:
             continue
         if waiting:
             yield Problem(Reason.UNANSWERED_TOOL_CALL, f"messages[{index}]")
-        waiting = {call["id"] for call in message.get("tool_calls", ())}
+        waiting = {call["id"] for call in message.get("tool_calls") or ()}
 
 
 def _answer_problems(answer: Message, field: str) -> Iterator[Problem]:
     if answer["role"] != "assistant":
         yield Problem(Reason.NO_ANSWER, field)
-    elif not (answer["content"] or "tool_calls" in answer or "function_call" in answer):
+    elif not (answer.get("content") or answer.get("tool_calls") or answer.get("function_call")):
         yield Problem(Reason.REFUSAL if answer.get("refusal") else Reason.EMPTY_ANSWER, field)

@@ -1,6 +1,6 @@
 import pytest
 
-from langchain_finetune.converters.check import Problem, find_problem
+from langchain_finetune.rows import Problem, find_problem
 from langchain_finetune.runs import Reason
 
 HI = {"role": "user", "content": "hi"}

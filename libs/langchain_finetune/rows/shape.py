@@ -1,0 +1,134 @@
+"""Whether a row that anybody wrote has the shape of OpenAI's supervised chat format.
+
+A row without a misshape can be read by `rows.rules` and `rows.tokens`. A key is named only where it looks
+like one: what stands in a row is never told.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from langchain_finetune.rows.rules import Problem
+from langchain_finetune.runs import Reason
+
+_ROW_KEYS: Final = frozenset({"messages", "tools", "functions", "parallel_tool_calls"})
+_MESSAGE_KEYS: Final = frozenset(
+    {
+        *("role", "content", "name", "tool_calls", "tool_call_id"),
+        *("function_call", "refusal", "weight", "audio"),
+    }
+)
+_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+
+
+def find_misshapes(row: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what keeps a row from being read as a chat: keys, types, missing parts."""
+    yield from _unknown_keys(row, _ROW_KEYS, "")
+    yield from _schemas(row)
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        yield Problem(Reason.NO_MESSAGES, "messages")
+        return
+    for index, message in enumerate(messages):
+        yield from _message(message, f"messages[{index}]")
+    yield from _learning(messages)
+
+
+def _unknown_keys(value: Mapping[str, Any], known: frozenset[str], place: str) -> Iterator[Problem]:
+    for key in value:
+        if key not in known:
+            shown = key if _KEY.fullmatch(key) else "(a key)"
+            yield Problem(Reason.UNKNOWN_KEY, f"{place}.{shown}" if place else shown)
+
+
+def _schemas(row: Mapping[str, Any]) -> Iterator[Problem]:
+    for key in ("tools", "functions"):
+        given = row.get(key)
+        if given is None:
+            continue
+        if not isinstance(given, list):
+            yield Problem(Reason.INVALID_TOOL, key)
+            continue
+        for index, item in enumerate(given):
+            function = _wrapped(item) if key == "tools" else item
+            if not isinstance(function, dict) or not isinstance(function.get("parameters"), dict | None):
+                yield Problem(Reason.INVALID_TOOL, f"{key}[{index}]")
+    if not isinstance(row.get("parallel_tool_calls"), bool | None):
+        yield Problem(Reason.INVALID_TOOL, "parallel_tool_calls")
+
+
+def _wrapped(tool: Any) -> Any:
+    is_function = isinstance(tool, dict) and tool.get("type") == "function"
+    return tool.get("function") if is_function else None
+
+
+def _message(message: Any, place: str) -> Iterator[Problem]:
+    if not isinstance(message, dict):
+        yield Problem(Reason.UNKNOWN_MESSAGE, place)
+        return
+    if not isinstance(message.get("role"), str):
+        yield Problem(Reason.UNKNOWN_ROLE, f"{place}.role")
+        return
+    yield from _unknown_keys(message, _MESSAGE_KEYS, place)
+    if not isinstance(message.get("name"), str | None):
+        yield Problem(Reason.UNKNOWN_MESSAGE, f"{place}.name")
+    if not isinstance(message.get("refusal"), str | None):
+        yield Problem(Reason.UNKNOWN_MESSAGE, f"{place}.refusal")
+    if not isinstance(message.get("tool_call_id"), str | None):
+        yield Problem(Reason.ORPHAN_TOOL_MESSAGE, f"{place}.tool_call_id")
+    weight = message.get("weight")
+    if isinstance(weight, bool) or weight not in (None, 0, 1):
+        yield Problem(Reason.INVALID_WEIGHT, f"{place}.weight")
+    yield from _content(message, f"{place}.content")
+    yield from _calls(message, place)
+
+
+def _content(message: Mapping[str, Any], place: str) -> Iterator[Problem]:
+    content = message.get("content")
+    may_lack = message["role"] in ("assistant", "function")
+    if isinstance(content, str) or (content is None and may_lack):
+        return
+    if not isinstance(content, list) or not all(map(_is_part, content)):
+        yield Problem(Reason.UNSUPPORTED_CONTENT, place)
+
+
+def _is_part(part: Any) -> bool:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(kind, str):
+        return False
+    if kind == "image_url":
+        return isinstance(part.get("image_url"), dict)
+    return kind not in ("text", "refusal") or isinstance(part.get(kind), str)
+
+
+def _calls(message: Mapping[str, Any], place: str) -> Iterator[Problem]:
+    calls = message.get("tool_calls")
+    if calls is not None and (not isinstance(calls, list) or not calls or not all(map(_is_call, calls))):
+        yield Problem(Reason.INVALID_TOOL_CALL, f"{place}.tool_calls")
+    legacy = message.get("function_call")
+    if legacy is not None and not _is_called(legacy):
+        yield Problem(Reason.INVALID_TOOL_CALL, f"{place}.function_call")
+
+
+def _is_call(call: Any) -> bool:
+    if not isinstance(call, dict) or not isinstance(call.get("id"), str) or not call["id"]:
+        return False
+    return call.get("type", "function") == "function" and _is_called(call.get("function"))
+
+
+def _is_called(function: Any) -> bool:
+    return (
+        isinstance(function, dict)
+        and isinstance(function.get("name"), str)
+        and isinstance(function.get("arguments"), str)
+    )
+
+
+def _learning(messages: list[Any]) -> Iterator[Problem]:
+    weights = [
+        message.get("weight", 1)
+        for message in messages
+        if isinstance(message, dict) and message.get("role") == "assistant"
+    ]
+    if weights and all(weight == 0 and not isinstance(weight, bool) for weight in weights):
+        yield Problem(Reason.NOTHING_TO_LEARN, "messages")
