@@ -98,7 +98,7 @@ async def test_a_job_that_is_there_already_is_told_and_costs_nothing(host, color
     job = await color(trainer_at(host), "submit", training_data())
     told = await color(trainer, "preflight", training_data())
     assert (told.existing_job, told.is_ready) == (job.id, True)
-    assert f"{job.id}, validating_files: nothing would be paid" in str(told)
+    assert f"{job.id}, queued: nothing would be paid" in str(told)
 
 
 async def test_it_is_frozen_json_safe_and_a_table(host, color):
@@ -156,9 +156,11 @@ async def test_a_job_that_is_there_already_is_taken_whatever_the_limit(host, col
     assert (again.id, again.is_reused) == (first.id, True)
 
 
-async def test_within_the_limit_nothing_more_is_asked_than_without(host, color):
+async def test_within_the_limit_nothing_more_is_asked_than_without(host, color, monkeypatch, tmp_path):
     other = FakeAccount()
     await color(trainer_at(host), "submit", training_data())
+    # The other host is another account, whose jobs this machine's ledger does not know.
+    monkeypatch.setenv("LANGCHAIN_FINETUNE_HOME", str(tmp_path / "other"))
     await color(trainer_at(other, max_cost_usd=99), "submit", training_data())
     assert [(r.method, r.path) for r in other.requests] == [(r.method, r.path) for r in host.requests]
 
