@@ -48,7 +48,7 @@ conformance: export CONFORMANCE_WITHOUT := $(or $(WITHOUT),$(CONFORMANCE_WITHOUT
 conformance: $(VENV)/.developing  ## Test any host of the protocol, BASE_URL=... API_KEY=... MODEL=... (or the embedded server)
 	$(CLEAN_ENV) $(BIN)/python -m pytest --timeout=7200 tests/conformance
 
-chaos: $(VENV)/.developing  ## Kill servers and trainings at 100 seeded points, and fuzz the API (half an hour)
+chaos: $(VENV)/.developing  ## Kill servers and trainings at 100 seeded points, clients at 200, and fuzz the API (40 minutes)
 	$(CLEAN_ENV) CHAOS_POINTS=$(CHAOS_POINTS) $(BIN)/python -m pytest tests/chaos
 	$(CLEAN_ENV) FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --timeout 3600 tests/integration/test_server_fuzz.py
 

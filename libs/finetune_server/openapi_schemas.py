@@ -151,7 +151,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "shutdown_date": {"type": "null"},
             "max_model_len": _or_null(_COUNT),
         },
-        optional={"weights_sha256": _or_null(_TEXT), "parent": _TEXT, "job_id": _TEXT},
+        optional={"weights_sha256": _or_null(_TEXT), "parent": _TEXT, "job_id": _TEXT, "alias_of": _TEXT},
     ),
     "ModelList": _list("Model"),
     "Deleted": _object(None, {"id": _TEXT, "object": _TEXT, "deleted": {"const": True, "type": "boolean"}}),
