@@ -19,7 +19,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 MIN_VENV := .venv-min
 # A test sees nothing of the person who runs it.
 CLEAN_ENV := env -u LANGSMITH_TRACING -u LANGSMITH_API_KEY -u LANGSMITH_GATEWAY -u LANGCHAIN_TRACING_V2 -u LANGCHAIN_API_KEY \
-	-u OPENAI_API_KEY -u OPENAI_BASE_URL -u OPENAI_API_BASE HF_HUB_OFFLINE=1
+	-u OPENAI_API_KEY -u OPENAI_BASE_URL -u OPENAI_API_BASE -u AZURE_OPENAI_API_KEY -u AZURE_OPENAI_ENDPOINT \
+	-u NEBIUS_API_KEY -u TOGETHER_API_KEY -u TOGETHER_BASE_URL -u FIREWORKS_API_KEY -u FIREWORKS_ACCOUNT_ID \
+	-u FIREWORKS_BASE_URL HF_HUB_OFFLINE=1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test unit integration chaos conformance test-min lint type format bench clean
@@ -93,7 +95,7 @@ endif
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed
-	$(PIP) install --quiet --constraint constraints.txt --group test --group lint
+	$(PIP) install --quiet --constraint constraints.txt --group test --group hosts --group lint
 	@touch $@
 
 $(MIN_VENV)/.installed: pyproject.toml constraints-min.txt

@@ -15,6 +15,7 @@ FineTuneError
 ├── MissingExtraError (ImportError)       an optional part is not installed; the message has the pip line
 ├── UnknownProviderError (ValueError)     the word before the colon of "provider:base"
 ├── UnknownBaseError (LookupError)        the word after it
+├── SettingError (ValueError)             a setting that the host does not have, refuses, or lacks
 ├── HostError (RuntimeError)              the host answered with an error
 │   ├── HostUnreachableError (ConnectionError)      no answer
 │   ├── HostUnavailableError (ConnectionError)      an answer that is a fault of the host's: 5xx, no JSON
@@ -33,6 +34,7 @@ FineTuneError
     ├── CheckpointNotFoundError (LookupError)
     ├── JobTimeoutError (TimeoutError)    the deadline passed; the job itself goes on
     ├── JobCancelled (RuntimeError)
+    ├── DeploymentNeeded (RuntimeError)   the job has succeeded; its model answers once it is deployed
     └── TrainingFailed (RuntimeError)     the host ended the job as failed, and why
         ├── TrainingFileInvalid (TrainingDataError)   a row of the file
         ├── TrainingBlocked (ContentPolicyError)      moderation, of the file or of the tuned model
@@ -158,6 +160,10 @@ class UnknownBaseError(FineTuneError, LookupError):
     """The host does not know the base model, or cannot fine-tune it."""
 
 
+class SettingError(FineTuneError, ValueError):
+    """A setting that the host does not have, a value that it does not take, or one that is missing."""
+
+
 class HostError(FineTuneError, RuntimeError):
     """The host answered with an error.
 
@@ -267,6 +273,22 @@ class JobTimeoutError(JobError, TimeoutError):
 
 class JobCancelled(JobError, RuntimeError):
     """The job was cancelled."""
+
+
+class DeploymentNeeded(JobError, RuntimeError):
+    """The job has succeeded, and its model answers once somebody has deployed it, which costs by the hour.
+
+    Args:
+        message: What to do, with the exact call.
+        job_id: The job's id at its host.
+        model: The tuned model's name at its host.
+        call: The command that deploys it; what is in angle brackets is yours to fill in.
+    """
+
+    def __init__(self, message: str, job_id: str = "", model: str = "", call: str = "") -> None:
+        super().__init__(message, job_id)
+        self.model = model
+        self.call = call
 
 
 class TrainingFailed(JobError, RuntimeError):

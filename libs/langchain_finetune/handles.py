@@ -150,6 +150,9 @@ class ChatSessionFile(Handle):
 Split = Literal["train", "validation", "test"]
 
 
+Method = Literal["supervised", "dpo", "reinforcement"]
+
+
 class TrainingData(Handle):
     """Rows that a host accepts, split, on disk, with an account of every run that came in."""
 
@@ -177,5 +180,7 @@ class TrainingData(Handle):
     num_tokens: int | None = None
     """Tokens of all rows as recorded by the model's host; None where no run recorded them."""
 
-    method: Literal["supervised"] = "supervised"
+    method: Method = "supervised"
+    """Method of training that the rows are for."""
+
     version: int = SPOOL_VERSION

@@ -39,3 +39,15 @@ def trainer_at(
     }
     given = {"poll_interval": 0.001, "chat_model_kwargs": chat_model_kwargs, **clients(host), **settings}
     return FineTuneRunnable(target, **given)
+
+
+def trainer_of(host: FakeHost, target: str, url: str = "http://host/v1", **settings: Any) -> FineTuneRunnable:
+    """A trainer at a host with a URL of its own, which sleeps between its looks for no time."""
+    trainer = trainer_at(host, target, **clients(host, base_url=url), **settings)
+    trainer._connection._sleep = lambda _: None
+    trainer._connection._asleep = _at_once
+    return trainer
+
+
+async def _at_once(_: float) -> None:
+    """Go on."""

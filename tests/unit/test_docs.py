@@ -9,6 +9,7 @@ import pytest
 from finetune_server.cli.serve import read_settings, serve_parser
 from finetune_server.config import Timing
 from langchain_finetune import errors
+from langchain_finetune.hosts import FACTS_DATE, HOSTS
 from langchain_finetune.runs import Reason
 
 ROOT = Path(__file__).parents[2]
@@ -111,3 +112,48 @@ def test_every_link_between_the_documents_leads_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", path.read_text())
     assert links
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_tables_of_hosts_are_those_of_the_code():
+    text = (ROOT / "docs" / "providers.md").read_text()
+    assert FACTS_DATE in text
+    missing = [
+        row for host in HOSTS.values() for row in (_can_do(host), _is_reached(host)) if row not in text
+    ]
+    assert missing == []
+    assert all(f"\n## `{name}`\n" in text for name in HOSTS if name != "custom")
+
+
+def _can_do(host):
+    suffix = f"{host.suffix.max_length} {host.suffix.wording}".strip() if host.suffix else "no"
+    served = "at once" if host.is_served_at_once else "after a deployment"
+    cells = (
+        f"`{host.name}`",
+        ", ".join(name for name in ("supervised", "dpo", "reinforcement") if name in host.methods),
+        f"{host.min_examples} to {host.max_examples}" if host.max_examples else f"from {host.min_examples}",
+        f"{host.max_file_bytes:,}" if host.max_file_bytes else "any",
+        suffix,
+        _yes(host.has_seed),
+        _yes(host.has_pause),
+        "its own" if host.has_events else "its state",
+        served + (" made for you" if host.deploys_by_itself else ""),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _is_reached(host):
+    url = " ".join(
+        part for part in (f"`{host.url_variable}`" if host.url_variable else "", host.url or "") if part
+    )
+    cells = (
+        f"`{host.name}`",
+        f"its SDK, extra `{host.extra}`" if host.extra else "the openai client",
+        f"`{host.key_variable}`" if host.key_variable else "",
+        url,
+        host.key_place + (", filtered there" if host.has_metadata_filter else ""),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _yes(claim):
+    return "yes" if claim else "no"

@@ -7,15 +7,21 @@ from langchain_core.language_models import ModelProfile
 from langchain_openai import ChatOpenAI
 
 from langchain_finetune.handles import OWN_TRAFFIC_KEY
+from langchain_finetune.hosts import OPENAI
 from langchain_finetune.trainers.base_names import base_of, without_date
 from langchain_finetune.trainers.connection import Connection
 from langchain_finetune.trainers.job_state import JobState
 from langchain_finetune.trainers.key import DATA_FIELD
 from langchain_finetune.trainers.local_chat_model import LocalChatOpenAI
+from langchain_finetune.trainers.openai_clients import account_of
 
 
 def ready_chat_model(
-    job: JobState, model: Mapping[str, Any], connection: Connection, settings: Mapping[str, Any]
+    job: JobState,
+    model: Mapping[str, Any],
+    connection: Connection,
+    settings: Mapping[str, Any],
+    name: str | None = None,
 ) -> ChatOpenAI:
     """Return the chat model of a job that has succeeded.
 
@@ -25,25 +31,34 @@ def ready_chat_model(
         connection: Where the job was done: URL and key go to the model as they are, so that no variable
             of the environment sends the one here and the other there.
         settings: What the caller wants of the chat model.
+        name: What the model is called by where that is not its own name, such as that of a deployment.
     """
     client = connection.client
+    endpoint = connection.endpoint
+    host = connection.host
     given: dict[str, Any] = {
         "stream_usage": True,
         **settings,
-        "model": job.model,
-        "base_url": str(client.base_url),
-        "api_key": client.api_key,
-        "metadata": {**(settings.get("metadata") or {}), **_metadata(job, connection.host.name)},
+        "model": name or job.model,
+        "base_url": endpoint.base_url,
+        "api_key": endpoint.api_key,
+        "metadata": {**(settings.get("metadata") or {}), **_metadata(job, host.name)},
     }
     if connection.server is not None:
         return LocalChatOpenAI(**{"profile": _local_profile(model), **given})
-    if client.organization:
-        given.setdefault("organization", client.organization)
-    if client.project:
-        given["default_headers"] = {"OpenAI-Project": client.project, **(given.get("default_headers") or {})}
+    organization, project = account_of(client) if host.extra is None else (None, None)
+    if organization:
+        given.setdefault("organization", organization)
+    if project:
+        given["default_headers"] = {"OpenAI-Project": project, **(given.get("default_headers") or {})}
     base = base_of(job.base)
     # `ft:gpt-4.1...` is taken for a gpt-4 by tiktoken, and has no profile.
-    return ChatOpenAI(**{"tiktoken_model_name": base, "profile": _openai_profile(base, given), **given})
+    ready = ChatOpenAI(**{"tiktoken_model_name": base, "profile": _openai_profile(base, given), **given})
+    if host is not OPENAI:
+        # The chat model takes both from the environment too; they are no other host's business.
+        for root in (ready.root_client, ready.root_async_client):
+            root.organization, root.project = given.get("organization"), None
+    return ready
 
 
 def _metadata(job: JobState, provider: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from langchain_finetune.errors import AuthenticationFailedError
 from langchain_finetune.hosts import LOCAL, Host
 from langchain_finetune.trainers.exchange import Act, Call, Exchange, JobProgress, Sleep, arun, run, settle
 from langchain_finetune.trainers.local import LocalServer, local_server
+from langchain_finetune.trainers.openai_clients import ApiKey, Endpoint, key_of
 from langchain_finetune.trainers.openai_errors import unreadable_answer
 from langchain_finetune.trainers.protocol import HostProtocol, protocol_of
 
@@ -39,16 +40,20 @@ class Connection:
             or started, or OpenAI's client reads its own environment.
         async_client: The same for the async methods. Of the two, the one that is missing is made after
             the other: same URL, key, organization and project.
+        base_url: Where the host is, for a client made here.
+        api_key: Its key, for a client made here.
         sleep: Waits, in seconds.
         asleep: Waits, in seconds, in async code.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a client, or what makes one
         self,
         host: Host,
-        client: openai.OpenAI | None = None,
-        async_client: openai.AsyncOpenAI | None = None,
+        client: Any = None,
+        async_client: Any = None,
         *,
+        base_url: str | None = None,
+        api_key: ApiKey | None = None,
         sleep: Callable[[float], None] = time.sleep,
         asleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -58,6 +63,8 @@ class Connection:
         self.protocol: HostProtocol = protocol_of(host)
         self._given_client = client
         self._given_async_client = async_client
+        self._base_url = base_url
+        self._api_key = api_key
         self._sleep = sleep
         self._asleep = asleep
         # Finding or starting the embedded server can take seconds: it is done once.
@@ -66,7 +73,8 @@ class Connection:
     @cached_property
     def server(self) -> LocalServer | None:
         """The embedded server, where that is what the clients reach."""
-        is_given = self._given_client is not None or self._given_async_client is not None
+        given = (self._given_client, self._given_async_client, self._base_url)
+        is_given = any(value is not None for value in given)
         return local_server(state_directory() / "server") if self.host is LOCAL and not is_given else None
 
     @property
@@ -95,7 +103,7 @@ class Connection:
         if self.server is not None:
             endpoint = self.server.endpoint()
             return openai.OpenAI(**endpoint._asdict(), http_client=self.server.http_client)
-        return self.protocol.make_client(self.host)
+        return self.protocol.make_client(self.host, self._base_url, self._api_key)
 
     @cached_property
     def _async_client(self) -> Any:
@@ -105,6 +113,11 @@ class Connection:
             endpoint = self.server.endpoint()
             return openai.AsyncOpenAI(**endpoint._asdict(), http_client=self.server.async_http_client)
         return self.protocol.make_async_client(self.host, self._client)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the tuned models are called, and with which key."""
+        return self.protocol.endpoint_of(self.client)
 
     def run(self, exchange: Exchange[T], tell: Tell = silence) -> T:
         """Do an exchange with the sync client."""
@@ -169,10 +182,10 @@ def _for_call(client: Any, call: Call) -> Any:
     return client.with_options(**options) if options else client
 
 
-def _require_key(client: openai.OpenAI | openai.AsyncOpenAI | None) -> None:
-    if client is not None and not client.api_key:
+def _require_key(client: Any) -> None:
+    if client is not None and not key_of(client):
         msg = (
-            "the client handed over gets its key from a function, and the tuned model is called with the "
-            "same key: hand over a client that holds it, `openai.OpenAI(api_key=...)`."
+            "the client handed over has no key of its own, and the tuned model is called with the same key: "
+            "hand over a client that holds one, `openai.OpenAI(api_key=...)`."
         )
         raise AuthenticationFailedError(msg)

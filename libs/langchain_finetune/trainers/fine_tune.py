@@ -1,24 +1,33 @@
 """The training stage of the pipe."""
 
 import asyncio
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Self
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, Field, RootModel, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    RootModel,
+    SecretStr,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import override
 
 from langchain_finetune._spool import sha256_of, training_data_from
 from langchain_finetune._stage import Stage
-from langchain_finetune.errors import SourceNotFoundError
-from langchain_finetune.handles import TrainingData
-from langchain_finetune.hosts import LOCAL, OPENAI, Target, parse_target
+from langchain_finetune.errors import SourceNotFoundError, TrainingDataError
+from langchain_finetune.handles import Method, TrainingData
+from langchain_finetune.hosts import CUSTOM, LOCAL, Target, parse_target
 from langchain_finetune.trainers.clearing import Ending
 from langchain_finetune.trainers.connection import Connection
 from langchain_finetune.trainers.exchange import Exchange, JobProgress
@@ -31,6 +40,7 @@ from langchain_finetune.trainers.migration import (
     job_to_migrate,
     migrate,
 )
+from langchain_finetune.trainers.order_check import check_order
 from langchain_finetune.trainers.placing import Placed
 from langchain_finetune.trainers.preflight import Preflight
 from langchain_finetune.trainers.preflighting import (
@@ -43,6 +53,8 @@ from langchain_finetune.trainers.preflighting import (
 from langchain_finetune.trainers.row_check import check_files, require_rows
 from langchain_finetune.trainers.site import Site
 from langchain_finetune.trainers.waiting import Patience
+
+logger = logging.getLogger(__name__)
 
 JOB_EVENT: Final = "langchain_finetune_job"
 """Name of the custom event that reports a job's progress; its data is a `JobProgress`."""
@@ -76,27 +88,37 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
 
     Args:
         target: `"provider:base"`, split at the first colon: `"local:smollm2-135m-instruct"` trains on this
-            machine, `"openai:gpt-4.1-mini-2025-04-14"` at OpenAI. With a client, the base alone will do.
+            machine, `"openai:gpt-4.1-mini-2025-04-14"` at OpenAI; `azure`, `nebius`, `together` and
+            `fireworks` are known too, see docs/providers.md. With a client or a base URL, the base alone
+            will do.
         client: Client of any host that speaks OpenAI's protocol; it stays the caller's to close.
     """
 
     target: str
     """`"provider:base"`."""
 
-    method: Literal["supervised"] = "supervised"
-    """Method of training."""
+    method: Method = "supervised"
+    """Method of training, for which the rows have to be made. `dpo` (beta) and `reinforcement` are refused by
+    hosts that do not have them."""
 
     hyperparameters: dict[str, Any] | None = None
-    """`n_epochs`, `batch_size`, `learning_rate_multiplier`; what is missing is the host's choice."""
+    """`n_epochs`, `batch_size`, `learning_rate_multiplier`; what is missing is the host's choice. What else
+    a host has is in docs/providers.md."""
+
+    method_settings: dict[str, Any] | None = None
+    """What `reinforcement` has besides hyperparameters, such as its `grader`; sent on as it is."""
+
+    extra_body: dict[str, Any] | None = None
+    """Further fields of the job as its host knows them, such as `{"trainingType": "GlobalStandard"}`."""
 
     suffix: str | None = Field(default=None, min_length=1, max_length=64)
-    """Part of the tuned model's name."""
+    """Part of the tuned model's name; hosts have rules for it."""
 
     seed: int | None = None
     """Seed of the training."""
 
     validation: bool = True
-    """Whether the validation rows are sent too, where the data has any."""
+    """Whether the validation rows are sent too, where the data has any and the method takes them."""
 
     retrain: bool = False
     """Whether a new job is wanted although there is one; the earlier one is left. A job that was created for
@@ -130,8 +152,18 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
     cancel_on_interrupt: bool = False
     """Whether an interrupt or a cancellation of the waiting cancels the job too; it is left otherwise."""
 
+    deployment: str | None = None
+    """Name of the deployment that the tuned model is called by, where a host has them."""
+
+    base_url: str | None = None
+    """Where the host is; None is what the environment says, or the host's own URL."""
+
+    api_key: SecretStr | Callable[[], str] | None = Field(default=None, exclude=True, repr=False)
+    """The host's key, or a function that returns one, such as a provider of Entra tokens; None is the
+    environment's."""
+
     client: Any = Field(default=None, exclude=True, repr=False)
-    """An `openai.OpenAI` to use instead of the provider's own."""
+    """An `openai.OpenAI`, or a client of the host's own SDK, to use instead of one made here."""
 
     async_client: Any = Field(default=None, exclude=True, repr=False)
     """An `openai.AsyncOpenAI` for the async methods; made after `client` where that alone is given."""
@@ -158,19 +190,31 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
             raise ValueError(msg)
         return value
 
+    @model_validator(mode="after")
+    def _reached_in_one_way(self) -> Self:
+        has_client = self.client is not None or self.async_client is not None
+        if has_client and (self.base_url is not None or self.api_key is not None):
+            msg = "give either a client or `base_url` and `api_key`: a client has both."
+            raise ValueError(msg)
+        return self
+
     @property
     def _has_client(self) -> bool:
         return self.client is not None or self.async_client is not None
 
     @property
     def _target(self) -> Target:
-        if self._has_client and self.target and ":" not in self.target:
-            return Target(OPENAI, self.target)
+        is_custom = any(given is not None for given in (self.client, self.async_client, self.base_url))
+        if is_custom and self.target and ":" not in self.target:
+            return Target(CUSTOM, self.target)
         return parse_target(self.target)
 
     @cached_property
     def _connection(self) -> Connection:
-        return Connection(self._target.host, self.client, self.async_client)
+        key = self.api_key.get_secret_value() if isinstance(self.api_key, SecretStr) else self.api_key
+        return Connection(
+            self._target.host, self.client, self.async_client, base_url=self.base_url, api_key=key
+        )
 
     @property
     def _patience(self) -> Patience:
@@ -194,6 +238,7 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
 
         Raises:
             TrainingDataError: The host asks for more training rows, or would refuse some of them.
+            SettingError: The host does not have a setting, or does not take its value.
             CostLimitError: It would cost more than `max_cost_usd`.
             UnknownBaseError: The host does not know the base, or cannot train it.
             HostError: The host refused, or cannot be reached.
@@ -208,6 +253,7 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
 
         Raises:
             TrainingDataError: The host asks for more training rows, or would refuse some of them.
+            SettingError: The host does not have a setting, or does not take its value.
             CostLimitError: It would cost more than `max_cost_usd`.
             UnknownBaseError: The host does not know the base, or cannot train it.
             HostError: The host refused, or cannot be reached.
@@ -324,7 +370,8 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
             return given
         if isinstance(given, Mapping):
             return TrainingData.model_validate(given)
-        return training_data_from(given)
+        # Whoever hands over rows has made them for this trainer.
+        return training_data_from(given).model_copy(update={"method": self.method})
 
     @override
     def _run(self, accepted: TrainingData, config: RunnableConfig) -> ChatOpenAI:
@@ -353,11 +400,12 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
 
     def _checked(self, data: TrainingData) -> tuple[Order, Outlook | None]:
         """Hold the rows to the host's rules; with a limit for the cost, count what it is held against."""
+        order, host = self._order(data), self._target.host
+        check_order(order, host, num_train=data.num_train)
         if self.max_cost_usd is not None:
             outlook = self._outlook(data)
             require_rows(outlook.check)
-            return outlook.order, outlook
-        order, host = self._order(data), self._target.host
+            return order, outlook
         require_rows(check_files(order.train, order.validation, host, has_rules=self.check_rows))
         return order, None
 
@@ -389,15 +437,27 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
             patience=self._patience,
             is_reused=placed.is_reused,
             chat_model_kwargs=self.chat_model_kwargs,
+            deployment=self.deployment,
         )
 
     def _order(self, data: TrainingData) -> Order:
         host, base = self._target
+        _require_method(data, self.method)
         validation = data.validation if self.validation else None
+        if validation and self.method not in host.methods_with_validation:
+            logger.warning(
+                "%s takes no validation rows with %s: %d rows are not sent",
+                host.title,
+                self.method,
+                data.num_validation,
+            )
+            validation = None
         return Order(
             base=_resolved_path(base) if host is LOCAL else base,
             method=self.method,
             hyperparameters=self.hyperparameters,
+            method_settings=self.method_settings,
+            extra_body=self.extra_body,
             suffix=self.suffix,
             seed=self.seed,
             train=data.train,
@@ -411,6 +471,15 @@ class FineTuneRunnable(Stage[Rows, ChatOpenAI]):
 
 def _today() -> date:
     return datetime.now(UTC).date()
+
+
+def _require_method(data: TrainingData, method: str) -> None:
+    if data.method != method:
+        msg = (
+            f"the rows are for the method {data.method!r} and the trainer's is {method!r}: give "
+            f"`method={data.method!r}` to the trainer, or make rows for {method!r}."
+        )
+        raise TrainingDataError(msg)
 
 
 def _sha256_of(path: Path) -> str:

@@ -16,6 +16,7 @@ from langchain_finetune.trainers.connection import Connection, silence
 from langchain_finetune.trainers.exchange import Exchange, JobProgress, Sleep, settle, within
 from langchain_finetune.trainers.failure import files_of
 from langchain_finetune.trainers.job_state import FAILED, SUCCEEDED, Checkpoint, JobState, read_metrics
+from langchain_finetune.trainers.openai_clients import Endpoint
 from langchain_finetune.trainers.openai_errors import is_transient
 from langchain_finetune.trainers.protocol import HostProtocol
 from langchain_finetune.trainers.reports import Reports
@@ -34,10 +35,11 @@ _DESCRIPTION_PAUSES: Final = (1.0, 2.0, 4.0, 0.0)
 
 
 class _Named(NamedTuple):
-    """A job, with the model to be called, and the host's description of it."""
+    """A job, with the host's description of the model to be called, and the name that it is called by."""
 
     job: JobState
     model: Mapping[str, Any]
+    name: str
 
 
 class FineTuneJob:
@@ -61,6 +63,7 @@ class FineTuneJob:
         ending: Ending,
         is_reused: bool = False,
         chat_model_kwargs: Mapping[str, Any] | None = None,
+        deployment: str | None = None,
     ) -> None:
         self._state = state
         self._connection = connection
@@ -68,6 +71,7 @@ class FineTuneJob:
         self._ending = ending
         self._is_reused = is_reused
         self._chat_model_kwargs = dict(chat_model_kwargs or {})
+        self._deployment = deployment
 
     def __repr__(self) -> str:
         return f"FineTuneJob({self.id!r}, status={self._state.status!r}, host={self._connection.host.name!r})"
@@ -161,6 +165,7 @@ class FineTuneJob:
             TrainingFailed: The host ended the job as failed.
             JobCancelled: The job was cancelled.
             JobTimeoutError: The deadline passed; the job goes on.
+            DeploymentNeeded: Somebody has to deploy the model first; the error has the exact call.
         """
         reports = Reports(on_progress)
         try:
@@ -189,6 +194,7 @@ class FineTuneJob:
             TrainingFailed: The host ended the job as failed.
             JobCancelled: The job was cancelled.
             JobTimeoutError: The deadline passed; the job goes on.
+            DeploymentNeeded: Somebody has to deploy the model first; the error has the exact call.
         """
         reports = Reports(on_progress)
         try:
@@ -251,37 +257,50 @@ class FineTuneJob:
         """
         return self._changed(await self._connection.arun(self._protocol.resume_job(self.id)))
 
-    def to_chat_model(self, *, checkpoint: int | str | None = None) -> ChatOpenAI:
+    def to_chat_model(
+        self, *, checkpoint: int | str | None = None, deployment: str | None = None
+    ) -> ChatOpenAI:
         """Return the model of a job that has succeeded, or of a checkpoint of any job.
 
         Args:
             checkpoint: A step, a checkpoint's id, `"last"`, or `"best"`: the one with the lowest
                 `full_valid_loss`, or `valid_loss` where the host does not tell that.
+            deployment: Name of the deployment to call, at a host where models have to be deployed; None is
+                what the trainer was given.
 
         Raises:
+            DeploymentNeeded: Somebody has to deploy the model first; the error has the exact call.
             JobError: The job has not ended yet.
             TrainingFailed: The job failed.
             JobCancelled: The job was cancelled.
             CheckpointNotFoundError: There is no such checkpoint.
             NotSupportedError: The host lists no checkpoints.
         """
-        return self._ready(self._connection.run(self._delivered(checkpoint)))
+        delivered = self._delivered(checkpoint, deployment, self._connection.endpoint)
+        return self._ready(self._connection.run(delivered))
 
-    async def ato_chat_model(self, *, checkpoint: int | str | None = None) -> ChatOpenAI:
+    async def ato_chat_model(
+        self, *, checkpoint: int | str | None = None, deployment: str | None = None
+    ) -> ChatOpenAI:
         """Return the model of a job that has succeeded, or of a checkpoint of any job.
 
         Args:
             checkpoint: A step, a checkpoint's id, `"last"`, or `"best"`: the one with the lowest
                 `full_valid_loss`, or `valid_loss` where the host does not tell that.
+            deployment: Name of the deployment to call, at a host where models have to be deployed; None is
+                what the trainer was given.
 
         Raises:
+            DeploymentNeeded: Somebody has to deploy the model first; the error has the exact call.
             JobError: The job has not ended yet.
             TrainingFailed: The job failed.
             JobCancelled: The job was cancelled.
             CheckpointNotFoundError: There is no such checkpoint.
             NotSupportedError: The host lists no checkpoints.
         """
-        named = await self._connection.arun(self._delivered(checkpoint))
+        # Making a client may ask where the embedded server is.
+        endpoint = await asyncio.to_thread(lambda: self._connection.endpoint)
+        named = await self._connection.arun(self._delivered(checkpoint, deployment, endpoint))
         # Making the clients of a chat model reads certificates, and may ask where the server is.
         return await asyncio.to_thread(self._ready, named)
 
@@ -307,17 +326,23 @@ class FineTuneJob:
         self._state = state
         return state.status
 
-    def _delivered(self, checkpoint: int | str | None) -> Exchange[_Named]:
-        named = self._named(checkpoint)
+    def _delivered(
+        self, checkpoint: int | str | None, deployment: str | None, endpoint: Endpoint
+    ) -> Exchange[_Named]:
+        named = self._named(checkpoint, deployment, endpoint)
         # A checkpoint's model may be asked for while the job goes on: no end has been seen.
         return self._ending.after_delivery(named) if checkpoint is None else named
 
-    def _named(self, checkpoint: int | str | None) -> Exchange[_Named]:
+    def _named(
+        self, checkpoint: int | str | None, deployment: str | None, endpoint: Endpoint
+    ) -> Exchange[_Named]:
         job = (yield from self._succeeded()) if checkpoint is None else self._state
         if checkpoint is not None:
             found = yield from self._protocol.checkpoints(self.id)
             job = replace(job, model=choose_checkpoint(found, checkpoint, self.id).model)
-        return _Named(job, (yield from self._described(job.model or "")))
+        described = yield from self._described(job.model or "")
+        name = yield from self._protocol.served_name(job, endpoint, deployment or self._deployment)
+        return _Named(job, described, name)
 
     def _described(self, name: str) -> Exchange[Mapping[str, Any]]:
         """Ask what the host tells of a model; it is worth a few tries, and no reason to lose the model."""
@@ -362,7 +387,7 @@ class FineTuneJob:
             raise JobError(msg, self.id) from e
 
     def _ready(self, named: _Named) -> ChatOpenAI:
-        return ready_chat_model(named.job, named.model, self._connection, self._chat_model_kwargs)
+        return ready_chat_model(named.job, named.model, self._connection, self._chat_model_kwargs, named.name)
 
     def _leave_or_cancel(self) -> None:
         if not self._patience.cancel_on_interrupt:

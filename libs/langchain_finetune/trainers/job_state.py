@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 SUCCEEDED: Final = "succeeded"
@@ -172,6 +173,14 @@ def number_in(value: Any) -> float | None:
 
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def iso_time(value: Any) -> float | None:
+    """Read a time in ISO 8601, as hosts with an API of their own write it, as seconds since 1970."""
+    try:
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

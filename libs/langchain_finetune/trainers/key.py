@@ -28,6 +28,10 @@ class Order:
     base: str
     method: str = "supervised"
     hyperparameters: Mapping[str, Any] | None = None
+    method_settings: Mapping[str, Any] | None = None
+    """What the method has besides hyperparameters, such as the grader of reinforcement."""
+    extra_body: Mapping[str, Any] | None = None
+    """Further fields of the job, as its host knows them."""
     suffix: str | None = None
     seed: int | None = None
     train: Path
@@ -48,7 +52,7 @@ def job_key(order: Order, weights_sha256: str | None) -> str:
         weights_sha256: SHA-256 of the base's weights, where the host tells it: the same name may stand
             for other weights tomorrow.
     """
-    parts = {
+    parts: dict[str, Any] = {
         "version": KEY_VERSION,
         "train": order.train_sha256,
         "validation": order.validation_sha256,
@@ -62,6 +66,10 @@ def job_key(order: Order, weights_sha256: str | None) -> str:
     if order.alias is not None:
         # A job without it serves under one name less; the keys of such jobs are what they were.
         parts["alias"] = order.alias
+    # Named only where they are set: the keys of jobs from before they existed stay the same.
+    for name in ("method_settings", "extra_body"):
+        if settings := getattr(order, name):
+            parts[name] = dict(settings)
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

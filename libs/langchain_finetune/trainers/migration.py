@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
@@ -18,7 +18,9 @@ from langchain_finetune.trainers.tables import html_table, text_table
 if TYPE_CHECKING:
     from langchain_finetune.trainers.fine_tune import FineTuneRunnable
 
-_METHODS: Final = get_args(TrainingData.model_fields["method"].annotation)
+_METHODS: Final = ("supervised",)
+"""Whose rows are known here, and can be held to the new host's rules."""
+
 _KNOWN_EVERYWHERE: Final = frozenset({"n_epochs", "batch_size"})
 _RATE: Final = "learning_rate_multiplier"
 

@@ -198,7 +198,7 @@ def _wrong_key(error: openai.APIStatusError, host: Host) -> AuthenticationFailed
         "The server that answers has another key than the one in its state directory: "
         "run `langchain-finetune stop` and try again."
         if host is LOCAL
-        else "Set OPENAI_API_KEY, or hand over `client=openai.OpenAI(api_key=...)`."
+        else f"Set {host.key_variable or '`api_key=`'}, or hand over `client=openai.OpenAI(api_key=...)`."
     )
     return AuthenticationFailedError(
         # The host's own message can hold part of the key: it is left out.

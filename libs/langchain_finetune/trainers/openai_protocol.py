@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import httpx2
 import openai
 
 from langchain_finetune.errors import (
@@ -21,11 +20,14 @@ from langchain_finetune.errors import (
 )
 from langchain_finetune.handles import OWN_TRAFFIC_KEY
 from langchain_finetune.hosts import Host
+from langchain_finetune.trainers import openai_clients
 from langchain_finetune.trainers.exchange import Call, Exchange
 from langchain_finetune.trainers.job_state import Checkpoint, JobState, read_checkpoint, read_job
 from langchain_finetune.trainers.key import ALIAS_FIELD, DATA_FIELD, KEY_FIELD, Order
+from langchain_finetune.trainers.openai_clients import Endpoint
 from langchain_finetune.trainers.openai_errors import error_of, is_transient, unreadable_answer
 from langchain_finetune.trainers.openai_lists import entries, listed, next_page, plain
+from langchain_finetune.trainers.order_check import with_key
 
 T = TypeVar("T")
 
@@ -45,51 +47,13 @@ _POLL_OPTIONS: Final[dict[str, Any]] = {"max_retries": 0, "timeout": _POLL_SECON
 _NOT_FOUND: Final = 404
 _NO_SUCH_CALL: Final = frozenset({_NOT_FOUND, 405, 501})
 
-_NO_KEPT_CONNECTIONS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
-
 CLIENT_ERROR: type[Exception] = openai.APIError
 """Root of what the client raises."""
 
-
-def make_client(host: Host) -> openai.OpenAI:
-    """Return a client with the key of the environment.
-
-    Raises:
-        AuthenticationFailedError: There is no key.
-    """
-    try:
-        return openai.OpenAI()
-    except openai.OpenAIError as e:
-        msg = (
-            f"there is no API key for {host.title}: set OPENAI_API_KEY, or hand over "
-            "`client=openai.OpenAI(...)`."
-        )
-        raise AuthenticationFailedError(msg) from e
-
-
-def make_async_client(host: Host, client: openai.OpenAI) -> openai.AsyncOpenAI:
-    """Return the async twin of a client: same URL, key, organization and project."""
-    del host
-    # A kept connection belongs to the event loop that made it, and the next call may come from another.
-    http_client = openai.DefaultAsyncHttpxClient(limits=_NO_KEPT_CONNECTIONS)
-    return openai.AsyncOpenAI(**_settings(client), http_client=http_client)
-
-
-def make_sync_client(host: Host, async_client: openai.AsyncOpenAI) -> openai.OpenAI:
-    """Return the sync twin of an async client."""
-    del host
-    return openai.OpenAI(**_settings(async_client))
-
-
-def _settings(client: openai.OpenAI | openai.AsyncOpenAI) -> dict[str, Any]:
-    return {
-        "base_url": client.base_url,
-        "api_key": client.api_key,
-        "organization": client.organization,
-        "project": client.project,
-        "timeout": client.timeout,
-        "max_retries": client.max_retries,
-    }
+make_client = openai_clients.make_client
+make_async_client = openai_clients.make_async_client
+make_sync_client = openai_clients.make_sync_client
+endpoint_of = openai_clients.endpoint_of
 
 
 def host_error(error: Any, host: Host) -> HostError | UnknownBaseError:
@@ -184,22 +148,32 @@ def job_body(
     order: Order, host: Host, key: str, training_file: str, validation_file: str | None = None
 ) -> dict[str, Any]:
     """Return what the host is told to create the job of an order."""
-    del host
-    method: dict[str, Any] = {"type": order.method}
-    if order.hyperparameters:
-        method[order.method] = {"hyperparameters": dict(order.hyperparameters)}
-    metadata = {KEY_FIELD: key, DATA_FIELD: order.fingerprint}
-    if order.alias is not None:
-        metadata[ALIAS_FIELD] = order.alias
-    return {
+    body: dict[str, Any] = {
         "model": order.base,
         "training_file": training_file,
         "validation_file": validation_file,
-        "method": method,
         "suffix": order.suffix,
         "seed": order.seed,
-        "metadata": metadata,
+        "extra_body": dict(order.extra_body) if order.extra_body else None,
     }
+    if host.hyperparameter_style == "method":
+        body["method"] = _method(order)
+    elif order.hyperparameters:
+        body["hyperparameters"] = dict(order.hyperparameters)
+    if host.key_place == "metadata":
+        body["metadata"] = {KEY_FIELD: key, DATA_FIELD: order.fingerprint}
+        if order.alias is not None:
+            body["metadata"][ALIAS_FIELD] = order.alias
+    else:
+        body["suffix"] = with_key(order.suffix, key)
+    return body
+
+
+def _method(order: Order) -> dict[str, Any]:
+    settings = dict(order.method_settings or {})
+    if order.hyperparameters:
+        settings["hyperparameters"] = dict(order.hyperparameters)
+    return {"type": order.method, **({order.method: settings} if settings else {})}
 
 
 def create_job(body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Exchange[JobState]:
@@ -220,23 +194,29 @@ def create_job(body: Mapping[str, Any], *, idempotency_key: str | None = None) -
 def jobs_with_key(key: str) -> Exchange[list[JobState]]:
     """Return the jobs that carry a key, newest first, as the host lists them."""
     # A host that does not know the filter lists everything.
-    jobs = yield from _jobs(_MOST_JOB_PAGES, metadata={KEY_FIELD: key})
-    return [job for job in jobs if job.metadata.get(KEY_FIELD) == key]
+    jobs = yield from list_jobs(metadata={KEY_FIELD: key})
+    return [job for wire in jobs if (job := read_job(wire)).metadata.get(KEY_FIELD) == key]
 
 
 def jobs_on_file(file_id: str) -> Exchange[list[JobState]]:
     """Return the jobs that train on an upload, or validate with it, among the newest of the account."""
-    jobs = yield from _jobs(_MOST_PAGES_ON_FILE)
+    jobs = [read_job(wire) for wire in (yield from list_jobs(_MOST_PAGES_ON_FILE))]
     return [job for job in jobs if file_id in (job.training_file, job.validation_file)]
 
 
-def _jobs(most_pages: int, **filters: Any) -> Exchange[list[JobState]]:
-    found: dict[str, JobState] = {}
+def list_jobs(most_pages: int = _MOST_JOB_PAGES, **filters: Any) -> Exchange[list[dict[str, Any]]]:
+    """Return the jobs as the host sends them, newest first, each once.
+
+    Args:
+        most_pages: After which the older ones are left out.
+        filters: Further arguments of the client's own method.
+    """
+    found: dict[str, dict[str, Any]] = {}
     page = yield Call(lambda client: client.fine_tuning.jobs.list(limit=_PAGE_SIZE, **filters))
     for num_left in reversed(range(most_pages)):
-        jobs = [read_job(plain(item)) for item in entries(page)]
+        jobs = [plain(item) for item in entries(page)]
         # New jobs move the pages on while they are read: the cursor is an id, so that costs a repeat at most.
-        new = {job.id: job for job in jobs if job.id and job.id not in found}
+        new = {str(job["id"]): job for job in jobs if job.get("id") and str(job["id"]) not in found}
         found |= new
         if not new or not num_left or not page.has_next_page():
             break
@@ -397,6 +377,14 @@ def find_model(name: str) -> Exchange[dict[str, Any] | None]:
             raise
         # A key may be allowed to train and not to read models; a host may have no such route.
         return {}
+
+
+def served_name(job: JobState, endpoint: Endpoint, deployment: str | None) -> Exchange[str]:
+    """Return the name that a job's model is called by: its own, unless a deployment is named."""
+    del endpoint
+    # No call: the model answers as soon as the job has succeeded.
+    yield from ()
+    return deployment or job.model or ""
 
 
 def _job(answer: Any) -> JobState:

@@ -1,30 +1,32 @@
 """What a trainer asks of a host, whatever its API: one module for each API has these functions."""
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from langchain_finetune.errors import HostError, UnknownBaseError
+from langchain_finetune.errors import HostError, MissingExtraError, UnknownBaseError
 from langchain_finetune.hosts import Host
-from langchain_finetune.trainers import openai_protocol
+from langchain_finetune.trainers import azure_protocol, nebius_protocol, openai_protocol
 from langchain_finetune.trainers.exchange import Exchange
 from langchain_finetune.trainers.job_state import Checkpoint, JobState
 from langchain_finetune.trainers.key import Order
+from langchain_finetune.trainers.openai_clients import ApiKey, Endpoint
 
 
 class HostProtocol(Protocol):
     """The calls of one API. Those that ask the host are exchanges, the same for sync and async clients."""
 
     @property
-    def CLIENT_ERROR(self) -> type[Exception]:  # noqa: N802 - a constant of the module
-        """Root of what the API's client raises."""
+    def CLIENT_ERROR(self) -> type[Exception] | tuple[type[Exception], ...]:  # noqa: N802 - a constant of the module
+        """Root, or roots, of what the API's client raises."""
 
-    def make_client(self, host: Host) -> Any:
-        """Return a client with the key of the environment.
+    def make_client(self, host: Host, base_url: str | None = None, api_key: ApiKey | None = None) -> Any:
+        """Return a client; URL and key are the environment's where they are not given.
 
         Raises:
             AuthenticationFailedError: There is no key.
-            MissingExtraError: The API's SDK is not installed.
+            SettingError: There is no URL, or no account.
         """
 
     def make_async_client(self, host: Host, client: Any) -> Any:
@@ -32,6 +34,9 @@ class HostProtocol(Protocol):
 
     def make_sync_client(self, host: Host, async_client: Any) -> Any:
         """Return the sync twin of an async client."""
+
+    def endpoint_of(self, client: Any) -> Endpoint:
+        """Return where the models are called that a client trains, and with which key."""
 
     def require_answer(self, answer: Any, host: Host) -> Any:
         """Return what the client returned, when the host sent it.
@@ -115,8 +120,42 @@ class HostProtocol(Protocol):
     def find_model(self, name: str) -> Exchange[dict[str, Any] | None]:
         """Return the host's model object: None where it has no such model, empty where it does not say."""
 
+    def served_name(self, job: JobState, endpoint: Endpoint, deployment: str | None) -> Exchange[str]:
+        """Return the name that the model of a succeeded job is called by, deployed where a call can do that.
+
+        Args:
+            job: The job.
+            endpoint: Where its model is called.
+            deployment: Name of the deployment to use, None for the host's own way.
+
+        Raises:
+            DeploymentNeeded: Somebody has to deploy the model first.
+        """
+
+
+_BY_API: Final[Mapping[str, HostProtocol]] = {
+    "openai": openai_protocol,
+    "azure": azure_protocol,
+    "nebius": nebius_protocol,
+}
+
 
 def protocol_of(host: Host) -> HostProtocol:
-    """Return the functions for a host's API."""
-    del host  # every host so far speaks OpenAI's protocol
-    return openai_protocol
+    """Return the functions for a host's API.
+
+    Raises:
+        MissingExtraError: The host's SDK is not installed.
+    """
+    if host.extra is None:
+        return _BY_API[host.api]
+    try:
+        # An SDK is loaded when its host is used, and not before.
+        module: Any = importlib.import_module(f"langchain_finetune.trainers.{host.api}_protocol")
+    except ModuleNotFoundError as e:
+        msg = (
+            f'{host.title} is spoken to by its own SDK: pip install "langchain-finetune[{host.extra}]" '
+            f"({e.name} is missing)."
+        )
+        raise MissingExtraError(msg) from e
+    protocol: HostProtocol = module
+    return protocol
