@@ -147,7 +147,8 @@ async def test_a_malformed_form_is_refused_or_gives_the_bytes_of_one_file(tmp_pa
     sent = form(body, part("file", b"rows", "a")) if is_ended else body
     upload = await received_or_refused(tmp_path, sent, size)
     if isinstance(upload, ApiError):
-        assert (upload.status, upload.code) == (400, "invalid_form")
+        # Any piece may also be more bytes than the file may have.
+        assert (upload.status, upload.code) in {(400, "invalid_form"), (413, "file_too_large")}
         return
     kept = upload.path.read_bytes()
     assert kept in sent
