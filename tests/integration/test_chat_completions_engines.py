@@ -18,7 +18,7 @@ from tests.tiny_base import write_tiny_base
 
 WHEEL_BASE = "smollm2-135m-instruct"
 QUESTION = [{"role": "user", "content": "What's 56/7?"}]
-NUM_ALIKE = 8
+NUM_ROUNDS = 10
 NEVER_END = {"0": -100, "2": -100}
 
 
@@ -55,14 +55,14 @@ def text(client, model, **request) -> str:
     return ask(client, model, **request).choices[0].message.content
 
 
-def num_alike(left: str, right: str) -> int:
-    """How many characters two answers begin with alike.
+def first_token(client, model, messages) -> tuple[str, float]:
+    """The word that an answer begins with, and its logprob.
 
     The last bits of a sum depend on what else is computed at once, and random weights tell two words apart by
     little: behind its first words an answer may take another way.
     """
-    pairs = zip(left, right, strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    (token,) = ask(client, model, messages=messages, max_tokens=1, logprobs=True).choices[0].logprobs.content
+    return token.token, token.logprob
 
 
 def endless(client, model, num_tokens=1000):
@@ -73,22 +73,26 @@ def endless(client, model, num_tokens=1000):
 
 
 def test_base_and_two_adapters_give_their_own_answers_in_turn_and_at_once(server, client, base):
-    models = [base, "ft:a", "ft:b"]
-    alone = {model: text(client, model) for model in models}
-    assert len(set(alone.values())) == 3
+    """Prompts that begin alike, in fewer slots than models and prompts: no answer takes over what another has read."""
+    beginning = "Tell me all that you know of the sea and of the ships. " * 2
+    questions = [[{"role": "user", "content": f"{beginning}{number}"}] for number in range(4)]
+    asked = list(itertools.product([base, "ft:a", "ft:b"], range(len(questions))))
+    alone = {(model, number): first_token(client, model, questions[number]) for model, number in asked}
+    assert len(set(alone.values())) == len(asked)
     together = []
 
-    def run(model: str) -> None:
-        together.append((model, text(client, model)))
+    def run(model: str, number: int) -> None:
+        together.append(((model, number), first_token(client, model, questions[number])))
 
-    threads = [threading.Thread(target=run, args=(model,)) for model in models * 3]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(together) == 9
-    for model, answer in together:
-        assert max(alone, key=lambda other: num_alike(alone[other], answer)) == model
+    for _ in range(NUM_ROUNDS):
+        threads = [threading.Thread(target=run, args=one) for one in asked]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(together) == NUM_ROUNDS * len(asked)
+    for one, (token, logprob) in together:
+        assert (token, pytest.approx(logprob, abs=0.05)) == alone[one]
     assert len(server.engines()) == 1
 
 
@@ -124,10 +128,10 @@ def test_a_new_adapter_gets_a_second_engine_and_the_first_finishes_its_answer(se
 
 
 def test_a_killed_engine_is_started_again_by_the_next_request(server, client):
-    before = text(client, "ft:a")
+    before = text(client, "ft:a", max_tokens=1)
     (first,) = server.engines()
     first.kill()
-    assert num_alike(text(client, "ft:a"), before) >= NUM_ALIKE
+    assert text(client, "ft:a").startswith(before)
     (second,) = server.engines()
     assert second.pid != first.pid
 
@@ -135,7 +139,7 @@ def test_a_killed_engine_is_started_again_by_the_next_request(server, client):
 @pytest.mark.parametrize("num_tokens", [1, 600])
 def test_an_engine_killed_before_the_client_got_anything_costs_nothing_but_time(server, client, num_tokens):
     request = {"max_tokens": num_tokens, "logit_bias": NEVER_END}
-    before = text(client, "ft:a", **request)
+    before = text(client, "ft:a", **request | {"max_tokens": 1})
     answers = []
     thread = threading.Thread(target=lambda: answers.append(text(client, "ft:a", **request)))
     (first,) = server.engines()
@@ -145,7 +149,7 @@ def test_an_engine_killed_before_the_client_got_anything_costs_nothing_but_time(
     time.sleep(0.2)
     first.kill()
     thread.join()
-    assert num_alike(answers[0], before) >= min(len(before), NUM_ALIKE)
+    assert answers[0].startswith(before)
 
 
 def test_an_engine_killed_in_the_middle_of_a_stream_is_told_and_may_be_tried_again(server, client):

@@ -4,6 +4,7 @@ How a training takes its own faults is in `test_server_training_faults.py`.
 """
 
 import contextlib
+import re
 import shutil
 import subprocess
 import time
@@ -199,7 +200,9 @@ def test_lines_that_are_no_events_are_left_out(server, client):
     assert [event.message for event in events if event.type == "metrics"] == GARBAGE_FREE
     (odd,) = [event for event in events if event.message == "A loss that is no number"]
     assert odd.data == {"train_loss": None}
-    assert f"lines are no events job={job_id} num_lines=9" in server.log.read_text()
+    # As many entries as looks at the file: a slow trainer's lines come in several.
+    entries = re.findall(rf"lines are no events job={job_id} num_lines=(\d+)", server.log.read_text())
+    assert sum(map(int, entries)) == 9
 
 
 def test_a_queued_job_outlives_its_file_and_not_its_directory(server, client):

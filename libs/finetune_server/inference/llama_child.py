@@ -11,7 +11,12 @@ from finetune_server.inference.engine_config import EngineConfig
 _ERRORS_ONLY = 1
 """llama.cpp's verbosity that says what goes wrong, and never what is asked or answered."""
 _PROMPT_CACHE_MIB = 256
-"""For prompts that have lost their slot; llama.cpp itself would take up to 8 GiB."""
+"""For prompts that have lost their slot; llama.cpp itself would take up to 8 GiB.
+
+Not with adapters: this cache finds a prompt by its tokens, whichever adapter has read it, so that one model would
+answer with what another has in mind (https://github.com/ggml-org/llama.cpp/issues/26207). A slot's own cache is
+emptied when its adapter changes.
+"""
 _OFF = 0.0
 
 
@@ -34,7 +39,7 @@ def _parameters(config: EngineConfig) -> xllamacpp.CommonParams:
     parameters.n_parallel = config.num_slots
     # One context for all slots: otherwise each has its share only, and a long prompt does not fit.
     parameters.kv_unified = True
-    parameters.cache_ram_mib = _PROMPT_CACHE_MIB
+    parameters.cache_ram_mib = 0 if config.adapters else _PROMPT_CACHE_MIB
     parameters.cpuparams.n_threads = config.num_threads
     parameters.cpuparams_batch.n_threads = config.num_threads
     # Trying out how much fits on which device takes a second load; there is the CPU, and it must fit.
