@@ -37,7 +37,7 @@ run: $(VENV)/.installed  ## Recorded runs in, a trained model out: the calculato
 test: unit integration  ## Run every test that needs no account
 
 unit: $(VENV)/.developing  ## Run the unit tests: no network, no training
-	$(CLEAN_ENV) $(BIN)/python -m pytest --disable-socket --allow-unix-socket $(or $(TEST),tests/unit)
+	$(CLEAN_ENV) $(BIN)/python -m pytest -n auto --disable-socket --allow-unix-socket $(or $(TEST),tests/unit)
 
 integration: $(VENV)/.developing  ## Run the integration tests: real servers on loopback, real trainings
 	$(CLEAN_ENV) $(BIN)/python -m pytest $(or $(TEST),tests/integration tests/conformance)

@@ -73,7 +73,7 @@ def endless(client, model, num_tokens=1000):
 
 
 def test_base_and_two_adapters_give_their_own_answers_in_turn_and_at_once(server, client, base):
-    """Prompts that begin alike, in fewer slots than models and prompts: no answer takes over what another has read."""
+    """Prompts that begin alike, and fewer slots than models: no answer takes over what another has read."""
     beginning = "Tell me all that you know of the sea and of the ships. " * 2
     questions = [[{"role": "user", "content": f"{beginning}{number}"}] for number in range(4)]
     asked = list(itertools.product([base, "ft:a", "ft:b"], range(len(questions))))

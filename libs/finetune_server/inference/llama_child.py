@@ -13,9 +13,9 @@ _ERRORS_ONLY = 1
 _PROMPT_CACHE_MIB = 256
 """For prompts that have lost their slot; llama.cpp itself would take up to 8 GiB.
 
-Not with adapters: this cache finds a prompt by its tokens, whichever adapter has read it, so that one model would
-answer with what another has in mind (https://github.com/ggml-org/llama.cpp/issues/26207). A slot's own cache is
-emptied when its adapter changes.
+Not with adapters: this cache finds a prompt by its tokens, whichever adapter has read it, so that one model
+would answer with what another has in mind (https://github.com/ggml-org/llama.cpp/issues/26207). A slot's own
+cache is emptied when its adapter changes.
 """
 _OFF = 0.0
 

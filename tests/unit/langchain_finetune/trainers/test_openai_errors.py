@@ -222,6 +222,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
+CLIENT = openai.OpenAI(api_key="sk-fake", base_url="http://host/v1")
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -233,8 +234,7 @@ JSON = st.recursive(
 def test_any_refusal_is_read_without_a_crash(status, error, header):
     request = httpx2.Request("GET", "http://host/v1/models")
     answer = httpx2.Response(status, json={"error": error}, headers={"retry-after": header}, request=request)
-    client = openai.OpenAI(api_key="sk-fake", base_url="http://host/v1")
-    raised = client._make_status_error_from_response(answer)
+    raised = CLIENT._make_status_error_from_response(answer)
     mapped_error = error_of(raised, OPENAI)
     assert str(mapped_error)
     if isinstance(mapped_error, HostError):
