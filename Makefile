@@ -70,10 +70,12 @@ format: $(VENV)/.developing  ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.developing  ## Measure the pipe and the server, and print a table of each
+bench: $(VENV)/.developing  ## Measure the pipe, the server and the trainer, and print a table of each
 	$(BIN)/python benchmarks/pipe.py
 	@echo
 	$(BIN)/python benchmarks/server.py
+	@echo
+	$(BIN)/python benchmarks/trainer.py
 
 clean:  ## Remove what make has installed and built
 	rm -rf $(VENV) $(MIN_VENV) dist build examples/calculator/out
