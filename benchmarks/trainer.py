@@ -66,7 +66,9 @@ class Bench:
             return None
         script = Path(__file__).with_name("trainer_clients.py")
         command = [python, str(script), client, *map(str, paths)]
-        done = subprocess.run(command, env=self._environment(state), capture_output=True, text=True)
+        done = subprocess.run(
+            command, check=False, env=self._environment(state), capture_output=True, text=True
+        )
         if done.returncode:
             print(f"{NAMES.get(client, client)} could not be run: {done.stderr.splitlines()[-1]}")
             return None

@@ -10,9 +10,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.fakes import loopback  # noqa: E402 - tests are no package that is installed
-from tests.fakes.loopback import Request, Response  # noqa: E402
-from tests.fakes.openai_host import FakeHost, Plan  # noqa: E402
+from tests.fakes import loopback
+from tests.fakes.loopback import Request, Response
+from tests.fakes.openai_host import FakeHost, Plan
 
 _KEPT_BYTES = 64 * 1024
 _BLOCK_BYTES = 1024 * 1024
