@@ -100,8 +100,9 @@ def _check_door(settings: Settings, keys: KeyCheck, listener: socket.socket) -> 
     try:
         keys.check_reachable()
     except UnusableKeyError as error:
+        host = settings.host if settings.host == address else f"{settings.host} ({address})"
         msg = (
-            f"{settings.host} can be reached from other machines ({address}), and {error}.\n"
+            f"{host} can be reached from other machines, and {error}.\n"
             "Create a key first, under any name, and hand it to whoever is to use the server:\n"
             f"  langchain-finetune keys create NAME --state-dir {shlex.quote(str(settings.state_dir))}\n"
             f"or set {VARIABLE} in the server's environment, or listen on 127.0.0.1 only"

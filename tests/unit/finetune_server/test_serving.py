@@ -36,7 +36,7 @@ def test_beyond_it_a_key_for_others_is_compulsory_and_the_error_says_what_to_run
     with pytest.raises(ServerStartError) as caught:
         check_door(tmp_path, address)
     told = str(caught.value)
-    assert f"the.host can be reached from other machines ({address})" in told
+    assert f"the.host ({address}) can be reached from other machines" in told
     assert f"langchain-finetune keys create NAME --state-dir '{tmp_path}/my server'\n" in told
     assert "FINETUNE_SERVER_API_KEY" in told
     check_door(tmp_path, address, environment=digest_of("x"))
