@@ -164,8 +164,9 @@ class TrainingData(Handle):
     """Rows held out of training, for `ModelComparison`."""
 
     report: Path | None = None
-    """JSON Lines, one line a run that came in: `run_id`, `status` (kept, duplicate, rejected), `reason`,
-    `split`, `row` (0-based in its split's file), `tokens`."""
+    """JSON Lines, one line a run that came in: `run_id`, `status` (kept, merged, duplicate, rejected),
+    `reason`, `split`, `row` (0-based in its split's file, of the row that it is part of), `tokens`,
+    `redactions` (different secrets taken out of the row, by kind)."""
 
     fingerprint: str
     """SHA-256 over the splits' bytes: the same input gives the same fingerprint."""
@@ -174,9 +175,16 @@ class TrainingData(Handle):
     num_validation: int = 0
     num_test: int = 0
     num_runs: int = 0
+    num_merged: int = 0
+    """Runs whose answer is trained on in the row of a later run of their thread or agent loop."""
+
     num_duplicates: int = 0
     num_rejected: int = 0
     rejected_by_reason: Mapping[str, int] = Field(default_factory=dict)
+    redactions: Mapping[str, int] = Field(default_factory=dict)
+    """Secrets taken out of the rows, by kind: `api_key`, `token`, `password`, `private_key`, `card_number`;
+    what own rules replaced counts as `rule`."""
+
     num_tokens: int | None = None
     """Tokens of all rows as recorded by the model's host; None where no run recorded them."""
 

@@ -11,52 +11,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from langchain_finetune._spool import SPLITS, RowWriter, Spool, publish_training_data, read_jsonl
-from langchain_finetune._stage import Event, Steps
-from langchain_finetune.converters.deduplicate import Duplicates, digest
-from langchain_finetune.converters.render import lacks_schemas, render
+from langchain_finetune._stage import Steps
+from langchain_finetune.converters.decisions import (
+    Decisions,
+    Settings,
+    count_reasons,
+    decide,
+    unreadable,
+)
+from langchain_finetune.converters.progress import PAGE, event
+from langchain_finetune.converters.render import lacks_schemas
 from langchain_finetune.converters.sessions import read_sessions
-from langchain_finetune.converters.split import HELD_OUT, Groups, plan_splits
-from langchain_finetune.errors import NotEnoughExamplesError, UnreadableRunError
+from langchain_finetune.converters.split import HELD_OUT, plan_splits
+from langchain_finetune.errors import NotEnoughExamplesError
 from langchain_finetune.handles import ChatSessionFile, RecordedSession, Split, TrainingData
-from langchain_finetune.rows import Problem, find_problem
-from langchain_finetune.runs import SENTENCES, Reason
+from langchain_finetune.runs import Reason
 
-CONVERT_EVENT: Final = "langchain_finetune_convert"
 TOOLS_MISSING: Final = "tools_missing"
 """Reason in the report of a kept row whose answer calls a tool that the run recorded no schema of."""
-
-_PAGE: Final = 1000
-_NOT_A_ROW: Final = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How to convert."""
-
-    fractions: dict[Split, float]
-    seed: int
-    is_deduplicating: bool
-    is_raising: bool
-    min_examples: int
-
-
-@dataclass(slots=True)
-class _Decisions:
-    """What the first pass found, by the position of the session."""
-
-    nodes: "array[int]" = field(default_factory=lambda: array("q"))
-    """The row's node in the groups; `_NOT_A_ROW` for a rejected one."""
-    firsts: "array[int]" = field(default_factory=lambda: array("q"))
-    """The position of the first row of this content; its own for a row that is kept."""
-    problems: dict[int, Problem] = field(default_factory=dict)
-    groups: Groups = field(default_factory=Groups)
-    num_without_schemas: int = 0
-
-    def kept(self) -> Iterator[int]:
-        """Yield the positions of the rows that are kept."""
-        for position, (node, first) in enumerate(zip(self.nodes, self.firsts, strict=True)):
-            if node != _NOT_A_ROW and first == position:
-                yield position
 
 
 def convert(sessions: ChatSessionFile, settings: Settings) -> Steps[TrainingData]:
@@ -68,23 +40,16 @@ def convert(sessions: ChatSessionFile, settings: Settings) -> Steps[TrainingData
         SourceError: The file holds no sessions.
     """
     if settings.is_raising:
-        _raise_first_rejection(sessions)
-    decisions = yield from _decide(sessions, settings)
-    splits = _plan(decisions, sessions, settings)
-    if decisions.num_without_schemas:
+        for line in _rejections(sessions):
+            raise unreadable(line["run_id"], Reason(line["reason"]))
+    decisions = yield from decide(sessions, settings)
+    places = _places(decisions, _plan(decisions, sessions, settings))
+    if num_lacking := sum(position in decisions.without_schemas for position in decisions.kept()):
         _warn(
-            f"{decisions.num_without_schemas} answers call tools although their runs recorded no schema: "
-            f"a model trained on them is not told its tools. They stand as {TOOLS_MISSING} in the report."
+            f"{num_lacking} answers call tools although their runs recorded no schema: a model trained on "
+            f"them is not told its tools. They stand as {TOOLS_MISSING} in the report."
         )
-    return (yield from _write(sessions, decisions, splits))
-
-
-# --- first pass -----------------------------------------------------------------------------------------
-
-
-def _raise_first_rejection(sessions: ChatSessionFile) -> None:
-    for line in _rejections(sessions):
-        raise _unreadable(line["run_id"], Reason(line["reason"]))
+    return (yield from _write(sessions, decisions, places))
 
 
 def _rejections(sessions: ChatSessionFile) -> Iterator[dict[str, Any]]:
@@ -92,44 +57,14 @@ def _rejections(sessions: ChatSessionFile) -> Iterator[dict[str, Any]]:
         yield from read_jsonl(sessions.rejections)
 
 
-def _unreadable(run_id: str, reason: Reason, where: str = "") -> UnreadableRunError:
-    place = f" ({where})" if where else ""
-    msg = (
-        f"run {run_id} cannot be trained on: {reason.value}{place}. {SENTENCES[reason]} "
-        'Leave it out of the selection, or pass on_error="reject".'
-    )
-    return UnreadableRunError(msg, run_id, reason.value)
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=2)
 
 
-def _decide(sessions: ChatSessionFile, settings: Settings) -> Steps[_Decisions]:
-    decisions, duplicates = _Decisions(), Duplicates()
-    for position, session in enumerate(read_sessions(sessions.path)):
-        row = render(session)
-        first, node = position, _NOT_A_ROW
-        if problem := find_problem(row):
-            if settings.is_raising:
-                raise _unreadable(session.run_id, problem.reason, problem.field)
-            decisions.problems[position] = problem
-        else:
-            node = _join(decisions.groups, session, row)
-            if settings.is_deduplicating:
-                first = duplicates.first_of(row, position)
-            decisions.num_without_schemas += first == position and lacks_schemas(row)
-        decisions.nodes.append(node)
-        decisions.firsts.append(first)
-        if (position + 1) % _PAGE == 0:
-            yield _event({}, len(decisions.problems))
-    return decisions
+# --- which split, which row -----------------------------------------------------------------------------
 
 
-def _join(groups: Groups, session: RecordedSession, row: dict[str, Any]) -> int:
-    prompt = row["messages"][:-1]
-    kin = [f"thread:{session.thread_id}"] if session.thread_id else []
-    kin += [f"trace:{session.trace_id}"] if session.trace_id else []
-    return groups.join(digest(prompt), len(prompt), map(digest, kin))
-
-
-def _plan(decisions: _Decisions, sessions: ChatSessionFile, settings: Settings) -> dict[int, Split]:
+def _plan(decisions: Decisions, sessions: ChatSessionFile, settings: Settings) -> dict[int, Split]:
     """Return the split of each group, by its root."""
     groups = decisions.groups
     sizes = Counter(groups.root(decisions.nodes[position]) for position in decisions.kept())
@@ -150,35 +85,54 @@ def _plan(decisions: _Decisions, sessions: ChatSessionFile, settings: Settings) 
 
 
 def _not_enough(
-    sessions: ChatSessionFile, decisions: _Decisions, num_rows: int, least: int
+    sessions: ChatSessionFile, decisions: Decisions, num_rows: int, least: int
 ) -> NotEnoughExamplesError:
-    reasons = Counter(sessions.rejected_by_reason)
-    reasons.update(problem.reason.value for problem in decisions.problems.values())
-    num_duplicates = len(decisions.nodes) - len(decisions.problems) - num_rows
+    reasons = count_reasons(sessions, decisions)
+    num_merged = len(decisions.merges.into)
+    num_duplicates = len(decisions.nodes) - len(decisions.problems) - num_merged - num_rows
     counts = [f"{count} {reason}" for reason, count in reasons.most_common(3)]
     counts += [f"{num_duplicates} duplicates"] if num_duplicates else []
     account = f" Left out: {', '.join(counts)}." if counts else ""
+    account += f" {num_merged} are part of other rows." if num_merged else ""
     return NotEnoughExamplesError(
         f"{sessions.num_runs} runs of {sessions.source or sessions.path} give {num_rows} rows, "
         f"{least} are needed to train.{account} Load more runs, or loosen the selection."
     )
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=2)
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the rows stand, by the position of their session: in which split, and in which row of it."""
+
+    splits: bytearray
+    rows: "array[int]"
+
+    def of(self, position: int) -> tuple[Split, int]:
+        return SPLITS[self.splits[position]], self.rows[position]
+
+
+def _places(decisions: Decisions, splits: dict[int, Split]) -> _Places:
+    num_sessions = len(decisions.nodes)
+    places = _Places(bytearray(num_sessions), array("q", bytes(8 * num_sessions)))
+    num_rows = dict.fromkeys(SPLITS, 0)
+    for position in decisions.kept():
+        split = splits[decisions.groups.root(decisions.nodes[position])]
+        places.splits[position], places.rows[position] = SPLITS.index(split), num_rows[split]
+        num_rows[split] += 1
+    return places
 
 
 # --- second pass ----------------------------------------------------------------------------------------
 
 
-def _write(sessions: ChatSessionFile, decisions: _Decisions, splits: dict[int, Split]) -> Steps[TrainingData]:
+def _write(sessions: ChatSessionFile, decisions: Decisions, places: _Places) -> Steps[TrainingData]:
     with Spool("data") as spool:
         writers: dict[Split, RowWriter] = {split: spool.writer(f"{split}.jsonl") for split in SPLITS}
-        report = _Report(spool.writer("report.jsonl"), decisions)
+        report = _Report(spool.writer("report.jsonl"), decisions, places)
         for position, session in enumerate(read_sessions(sessions.path)):
-            report.enter(position, session, writers[_split_of(position, decisions, splits)])
-            if (position + 1) % _PAGE == 0:
-                yield _event(writers, report.num_rejected)
+            report.enter(position, session, writers)
+            if (position + 1) % PAGE == 0:
+                yield event(writers, report.reasons.total())
         for line in _rejections(sessions):
             report.enter_rejection(line)
         data = publish_training_data(
@@ -186,23 +140,15 @@ def _write(sessions: ChatSessionFile, decisions: _Decisions, splits: dict[int, S
             writers,
             report.writer,
             num_runs=report.writer.num_rows,
+            num_merged=report.num_merged,
             num_duplicates=report.num_duplicates,
-            num_rejected=report.num_rejected,
+            num_rejected=report.reasons.total(),
             rejected_by_reason=dict(report.reasons.most_common()),
+            redactions=dict(report.redactions.most_common()),
             num_tokens=report.num_tokens,
         )
-        yield _event(writers, report.num_rejected)
+        yield event(writers, report.reasons.total())
         return data
-
-
-def _split_of(position: int, decisions: _Decisions, splits: dict[int, Split]) -> Split:
-    node = decisions.nodes[position]
-    return "train" if node == _NOT_A_ROW else splits[decisions.groups.root(node)]
-
-
-def _event(writers: dict[Split, RowWriter], num_rejected: int) -> Event:
-    counts = {f"num_{split}": writers[split].num_rows if split in writers else 0 for split in SPLITS}
-    return Event(CONVERT_EVENT, {**counts, "num_rejected": num_rejected})
 
 
 @dataclass(slots=True)
@@ -210,34 +156,39 @@ class _Report:
     """Writes the rows, and a line for every run that came in."""
 
     writer: RowWriter
-    decisions: _Decisions
+    decisions: Decisions
+    places: _Places
     reasons: Counter[str] = field(default_factory=Counter)
+    redactions: Counter[str] = field(default_factory=Counter)
+    num_merged: int = 0
     num_duplicates: int = 0
     num_tokens: int | None = None
-    rows: "array[int]" = field(default_factory=lambda: array("q"))
-    """The row in its split's file, by position."""
 
-    @property
-    def num_rejected(self) -> int:
-        return self.reasons.total()
-
-    def enter(self, position: int, session: RecordedSession, writer: RowWriter) -> None:
-        problem, first = self.decisions.problems.get(position), self.decisions.firsts[position]
-        self.rows.append(_NOT_A_ROW)
-        if problem is not None:
+    def enter(self, position: int, session: RecordedSession, writers: dict[Split, RowWriter]) -> None:
+        decisions = self.decisions
+        if problem := decisions.problems.get(position):
             self.reasons[problem.reason.value] += 1
             self._line(session, "rejected", reason=problem.reason.value, field=problem.field)
             return
-        split = writer.path.stem
-        if first != position:
+        split, number = self.places.of(decisions.row_of(position))
+        place: dict[str, Any] = {"split": split, "row": number}
+        if decisions.firsts[position] != position:
             self.num_duplicates += 1
-            self._line(session, "duplicate", split=split, row=self.rows[first])
-            return
-        row = render(session)
-        self.rows[position] = writer.num_rows
-        writer.write(row)
-        reason = TOOLS_MISSING if lacks_schemas(row) else None
-        tokens = self._line(session, "kept", reason=reason, split=split, row=self.rows[position])
+            self._line(session, "duplicate", **place)
+        elif position in decisions.merges.into:
+            self.num_merged += 1
+            self._line(session, "merged", **place)
+        else:
+            self._keep(position, session, writers[split], place)
+
+    def _keep(
+        self, position: int, session: RecordedSession, writer: RowWriter, place: dict[str, Any]
+    ) -> None:
+        redacted = self.decisions.render(position, session)
+        writer.write(redacted.row)
+        self.redactions += redacted.counts
+        reason = TOOLS_MISSING if lacks_schemas(redacted.row) else None
+        tokens = self._line(session, "kept", reason=reason, **place, redactions=dict(redacted.counts) or None)
         if tokens is not None:
             self.num_tokens = (self.num_tokens or 0) + tokens
 

@@ -34,7 +34,7 @@ class Groups:
         """Enter a row by the hash of its prompt and the keys that it shares; return its node."""
         node = self._node(prompt, _Opening(num_messages, prompt))
         for key in keys:
-            self._unite(node, self._node(key, None))
+            self.unite(node, self._node(key, None))
         return node
 
     def _node(self, key: bytes, opening: _Opening | None) -> int:
@@ -52,7 +52,8 @@ class Groups:
             node = parents[node]
         return node
 
-    def _unite(self, left: int, right: int) -> None:
+    def unite(self, left: int, right: int) -> None:
+        """Make one group of two nodes' groups."""
         left, right = self.root(left), self.root(right)
         if left != right:
             self._parents[right] = left

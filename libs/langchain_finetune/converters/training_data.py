@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from langchain_core.runnables import RunnableConfig
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_finetune._stage import Stage, adrive, drive
-from langchain_finetune.converters.convert import Settings, convert
+from langchain_finetune.converters.convert import convert
+from langchain_finetune.converters.decisions import Collapse, Settings
+from langchain_finetune.converters.redact import Redactor, read_rules
 from langchain_finetune.converters.sessions import accept_sessions
 from langchain_finetune.handles import ChatSessionFile, RecordedSession, TrainingData
 
@@ -20,7 +22,7 @@ ConverterInput = ChatSessionFile | str | Path | Iterable[RecordedSession | Mappi
 class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
     """Converts recorded sessions into rows of OpenAI's supervised chat format, split and checked.
 
-    Every run that came in has a line in the report: kept, duplicate or rejected, and why.
+    Every run that came in has a line in the report: kept, merged, duplicate or rejected, and why.
 
     ```python
     from langchain_finetune import RunExportLoader, TrainingDataConverter
@@ -38,6 +40,22 @@ class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
 
     seed: int = 0
     """Seed of the split. Rows of one thread, of one trace or with one prompt always stay together."""
+
+    collapse: Collapse = "trajectory"
+    """What becomes of growing histories: the calls of a thread or an agent loop that repeat earlier ones.
+
+    `"trajectory"`: one row of them, in which every recorded answer is trained on once (`weight`); branches
+    stay apart. `"last"`: one row, trained on in its last answer alone. `"none"`: a row of every run, without
+    weights: hosts train on all answers of each. A history's answers that no run of the selection recorded
+    have the weight 0 but for `"none"`.
+    """
+
+    redact: Literal["secrets", "none"] = "secrets"
+    """Whether API keys, tokens, passwords, private keys and card numbers are replaced by placeholders such as
+    `[API_KEY_1]`, in tool arguments and results too."""
+
+    redaction_rules: tuple[Any, ...] = Field(default=(), exclude=True, repr=False)
+    """Own rules as `langsmith.anonymizer` takes them: `{"pattern": re.compile(...), "replace": "..."}`."""
 
     deduplicate: Literal["exact", "none"] = "exact"
     """Whether a row that is equal to one before it is left out."""
@@ -57,6 +75,11 @@ class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
             raise ValueError(msg)
         return self
 
+    @field_validator("redaction_rules")
+    @classmethod
+    def _read_rules(cls, rules: Any) -> tuple[Any, ...]:
+        return read_rules(rules)
+
     @override
     def _accept(self, given: Any) -> ChatSessionFile:
         return accept_sessions(given)
@@ -73,6 +96,8 @@ class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
         return Settings(
             fractions={"validation": self.validation_fraction, "test": self.test_fraction},
             seed=self.seed,
+            collapse=self.collapse,
+            redactor=Redactor(is_finding_secrets=self.redact == "secrets", rules=self.redaction_rules),
             is_deduplicating=self.deduplicate == "exact",
             is_raising=self.on_error == "raise",
             min_examples=self.min_examples,
