@@ -5,6 +5,7 @@ walked through, string by string. Within a row a secret that was recognized in o
 `password=` for instance, is replaced in every other place too.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from langchain_finetune._parsing import loads
 from langchain_finetune.converters.secrets import find_secrets, may_hold_secrets
 
 _STRUCTURE: Final = frozenset({"role", "type", "id", "tool_call_id", "name", "weight"})
@@ -86,10 +88,28 @@ class _Placeholders:
                 self._by_secret[secret.text] = f"[{secret.kind.upper()}_{self.counts[secret.kind]}]"
 
     def replace(self, text: str) -> str:
+        replaced = self._replaced(text)
+        if replaced == text or (value := _parsed(text)) is None or _parsed(replaced) is not None:
+            return replaced
+        # A number was one, or what looks like two values to a person is one to JSON.
+        return json.dumps(self._in_json(value), ensure_ascii=False)
+
+    def _in_json(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {self._replaced(key): self._in_json(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._in_json(inner) for inner in value]
+        if isinstance(value, str):
+            return self._replaced(value)
+        text = json.dumps(value)
+        replaced = self._replaced(text)
+        return value if replaced == text else replaced
+
+    def _replaced(self, text: str) -> str:
         # What was found here goes by its place: what is found elsewhere too may be short.
         pieces, end = [], 0
         for secret in find_secrets(text):
-            pieces += [text[end : secret.start], self._by_secret[secret.text]]
+            pieces += [text[end : secret.start], self._by_secret.get(secret.text, secret.text)]
             end = secret.start + len(secret.text)
         text = "".join([*pieces, text[end:]]) if pieces else text
         for secret_text in sorted(self._by_secret, key=len, reverse=True):
@@ -122,6 +142,16 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_mapped(inner, change) for inner in value]
     return value
+
+
+def _parsed(text: str) -> Any:
+    """Return the JSON object or list that a text is as a whole; None where it is none."""
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_data(text: str) -> bool:

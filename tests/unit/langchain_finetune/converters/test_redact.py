@@ -78,6 +78,11 @@ def test_content_parts_and_schemas_are_looked_through_and_image_bytes_are_not():
     assert redacted["tools"][0]["function"] == {"name": "f", "description": "call with [API_KEY_1]"}
 
 
+def test_a_card_that_is_a_number_in_json_becomes_a_string():
+    call = redact(row("?", arguments='{"card": 4111111111111111, "é": [1.5]}')).row["messages"][1]
+    assert call["tool_calls"][0]["function"]["arguments"] == '{"card": "[CARD_NUMBER_1]", "é": [1.5]}'
+
+
 def test_own_rules_are_those_of_langsmiths_anonymizer():
     rules = read_rules([{"pattern": re.compile(r"ACME-\d+"), "replace": "[CUSTOMER]"}])
     redacted = Redactor(is_finding_secrets=False, rules=rules)(row(f"ACME-17 and ACME-18: {SECRET}"))
