@@ -295,7 +295,11 @@ def address_of(parts: Mapping[str, str]) -> str:
 
 
 def publish_training_data(
-    spool: Spool, writers: Mapping[Split, RowWriter], report: RowWriter | None = None, **fields: Any
+    spool: Spool,
+    writers: Mapping[Split, RowWriter],
+    report: RowWriter | None = None,
+    card: str | None = None,
+    **fields: Any,
 ) -> TrainingData:
     """Publish the split files of a spool, write `training_data.json` beside them and return the handle.
 
@@ -311,6 +315,7 @@ def publish_training_data(
         validation=paths.get("validation"),
         test=paths.get("test"),
         report=directory / report.path.name if report else None,
+        card=directory / card if card else None,
         fingerprint=fingerprint,
         **{f"num_{split}": writer.num_rows for split, writer in writers.items()},
         **fields,

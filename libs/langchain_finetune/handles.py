@@ -168,6 +168,9 @@ class TrainingData(Handle):
     `reason`, `split`, `row` (0-based in its split's file, of the row that it is part of), `tokens`,
     `redactions` (different secrets taken out of the row, by kind)."""
 
+    card: Path | None = None
+    """Markdown for a person: source, selection, splits, rejections, redactions, tokens, lineage."""
+
     fingerprint: str
     """SHA-256 over the splits' bytes: the same input gives the same fingerprint."""
 

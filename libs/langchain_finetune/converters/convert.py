@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from langchain_finetune._spool import SPLITS, RowWriter, Spool, publish_training_data, read_jsonl
 from langchain_finetune._stage import Steps
+from langchain_finetune.converters.card import CARD_NAME, Facts, bucket_of, render_card
 from langchain_finetune.converters.decisions import (
     Decisions,
     Settings,
@@ -146,9 +147,32 @@ def _write(sessions: ChatSessionFile, decisions: Decisions, places: _Places) -> 
             rejected_by_reason=dict(report.reasons.most_common()),
             redactions=dict(report.redactions.most_common()),
             num_tokens=report.num_tokens,
+            card=_write_card(spool, sessions, writers, report),
         )
         yield event(writers, report.reasons.total())
         return data
+
+
+def _write_card(
+    spool: Spool, sessions: ChatSessionFile, writers: dict[Split, RowWriter], report: "_Report"
+) -> str:
+    card = render_card(
+        Facts(
+            sessions=sessions,
+            settings=report.decisions.settings.told(),
+            splits={
+                it: (writer.num_rows, writer.sha256) for it, writer in writers.items() if writer.num_rows
+            },
+            num_merged=report.num_merged,
+            num_duplicates=report.num_duplicates,
+            rejected_by_reason=dict(report.reasons.most_common()),
+            redactions=dict(report.redactions.most_common()),
+            tokens=report.histogram,
+        )
+    )
+    writer = spool.writer(CARD_NAME)
+    writer.write_line(card.encode())
+    return writer.path.name
 
 
 @dataclass(slots=True)
@@ -163,6 +187,7 @@ class _Report:
     num_merged: int = 0
     num_duplicates: int = 0
     num_tokens: int | None = None
+    histogram: Counter[int] = field(default_factory=Counter)
 
     def enter(self, position: int, session: RecordedSession, writers: dict[Split, RowWriter]) -> None:
         decisions = self.decisions
@@ -191,6 +216,7 @@ class _Report:
         tokens = self._line(session, "kept", reason=reason, **place, redactions=dict(redacted.counts) or None)
         if tokens is not None:
             self.num_tokens = (self.num_tokens or 0) + tokens
+            self.histogram[bucket_of(tokens)] += 1
 
     def enter_rejection(self, line: dict[str, Any]) -> None:
         self.reasons[line["reason"]] += 1

@@ -36,6 +36,18 @@ class Settings:
     is_raising: bool
     min_examples: int
 
+    def told(self) -> dict[str, Any]:
+        """Return the settings as the person who set them names them, for the card of the data set."""
+        return {
+            "collapse": self.collapse,
+            "redact": "secrets" if self.redactor.is_finding_secrets else "none",
+            "redaction_rules": len(self.redactor.rules),
+            "deduplicate": "exact" if self.is_deduplicating else "none",
+            "min_examples": self.min_examples,
+            "seed": self.seed,
+            **{f"{split}_fraction": fraction for split, fraction in self.fractions.items()},
+        }
+
 
 @dataclass(slots=True)
 class Decisions:
