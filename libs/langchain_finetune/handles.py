@@ -5,13 +5,14 @@ SHA-256 and its counts, so a trace of the pipe stays small and memory stays flat
 runs. `RecordedSession` is one row of such a file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic.json_schema import SkipJsonSchema
 
 SPOOL_VERSION: Final = 1
 """Version of the spool's rows and of the report's lines."""
@@ -28,6 +29,9 @@ class Handle(BaseModel):
     """A frozen value that crosses a `|`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+FeedbackCondition = Mapping[str, float] | SkipJsonSchema[Callable[[Mapping[str, float]], bool]]
 
 
 class SelectionFields(BaseModel):
@@ -51,8 +55,20 @@ class SelectionFields(BaseModel):
     tree_filter: str | None = None
     """LangSmith filter on any run of the trace."""
 
-    feedback: Mapping[str, float] | None = None
-    """Least average score by feedback key, on the run or on its root: `{"user_score": 1}`."""
+    feedback: FeedbackCondition | None = None
+    """Least average score by feedback key, on the run or on its root: `{"user_score": 1}`; or a predicate on
+    the dict of average scores by key, the run's own before its root's."""
+
+    unrated: Literal["drop", "keep"] = "drop"
+    """Runs that have none of the keys of `feedback`, or with a predicate no score at all."""
+
+    corrections: Literal["ignore", "prefer", "only"] = "ignore"
+    """What people wrote in place of an answer, as the feedback's `correction` on the run or on its root:
+    not looked up, taken as the answer where there is one, or the only runs to take."""
+
+    scope: Literal["run", "trace", "thread"] = "run"
+    """What the conditions select: the model's run itself, or the root that brings all model runs of its trace
+    or of its whole thread. See docs/langsmith.md for which conditions then hold for the root."""
 
     tags: tuple[str, ...] = ()
     """Tags that the run must all carry."""
@@ -81,6 +97,18 @@ class SelectionFields(BaseModel):
     seed: int = 0
     """Seed of `sample`."""
 
+    snapshot: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """Name under which the window and the ids of the runs are pinned on first use: the same name gives the
+    same runs ever after."""
+
+    refresh: bool = False
+    """Whether the snapshot of this name is taken anew."""
+
+    @field_serializer("feedback")
+    def _name_predicate(self, feedback: FeedbackCondition | None) -> Any:
+        # Code does not travel: a dump says which predicate it was.
+        return getattr(feedback, "__qualname__", "predicate") if callable(feedback) else feedback
+
 
 class RunSelection(SelectionFields, Handle):
     """Which recorded runs to train on. Every field narrows it; the default is all chat-model runs."""
@@ -95,9 +123,17 @@ class RecordedSession:
     """The prompt as the model saw it: OpenAI chat messages, without the answer."""
     answer: dict[str, Any]
     """The assistant message that the model gave: the training target."""
+    correction: dict[str, Any] | None = None
+    """What a person wrote in place of the answer, as an assistant message: the target where there is one."""
     candidates: list[dict[str, Any]] = field(default_factory=list)
     """Further answers to the same prompt (`n > 1`), the first one left out."""
+    reasoning: list[str | None] | None = None
+    """The text of the model's reasoning by assistant turn of `messages`, the answer's last; None where there
+    is none. It is no part of the messages."""
     tools: list[dict[str, Any]] | None = None
+    turn_tools: list[list[str]] | None = None
+    """Names of the tools that each assistant turn of `messages` had, the answer's last, where turns differ;
+    None where all of them had `tools`."""
     functions: list[dict[str, Any]] | None = None
     """Legacy function schemas, when the call sent `functions` instead of `tools`."""
     parallel_tool_calls: bool | None = None
@@ -140,6 +176,12 @@ class ChatSessionFile(Handle):
     """JSON Lines, one `{"run_id", "reason"}` a rejected run."""
 
     rejected_by_reason: Mapping[str, int] = Field(default_factory=dict)
+    num_corrected: int = 0
+    """Sessions whose target is a person's correction."""
+
+    num_unreadable_corrections: int = 0
+    """Corrections that are no answer of an assistant and were left: see docs/langsmith.md for their forms."""
+
     source: str = ""
     """Where the runs come from, for a person to read."""
 

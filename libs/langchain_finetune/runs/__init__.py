@@ -1,6 +1,7 @@
 """Pure: one recorded run in, one `RecordedSession` or one reasoned `Rejection` out."""
 
 from langchain_finetune.runs.chat_sessions import openai_messages, read_chat_session
+from langchain_finetune.runs.corrections import read_correction
 from langchain_finetune.runs.envelope import (
     feedback_of,
     metadata_of,
@@ -9,6 +10,7 @@ from langchain_finetune.runs.envelope import (
     run_id_of,
     trace_id_of,
 )
+from langchain_finetune.runs.examples import read_example
 from langchain_finetune.runs.read import read_run
 from langchain_finetune.runs.rejections import SENTENCES, Reason, Rejection
 
@@ -22,6 +24,8 @@ __all__ = [
     "openai_messages",
     "parse_columns",
     "read_chat_session",
+    "read_correction",
+    "read_example",
     "read_run",
     "run_id_of",
     "trace_id_of",

@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 from langchain_finetune._parsing import loads
+from langchain_finetune.runs.content import is_unrecorded
+
+_LARGEST: Final = 2**53
+"""Largest score, count or numeric id that is believed; JSON may hold integers of any size."""
 
 _COLUMNS: Final = ("inputs", "outputs", "extra", "events", "feedback_stats", "tags", "parent_run_ids")
 _THREAD_KEYS: Final = ("thread_id", "session_id", "conversation_id")
@@ -18,9 +23,12 @@ _USAGE_KEYS: Final = (
 
 def parse_columns(run: Mapping[str, Any]) -> Mapping[str, Any]:
     """Parse the columns that bulk exports carry as JSON strings; the run itself where there are none."""
-    strings = [name for name in _COLUMNS if isinstance(run.get(name), str)]
-    if not strings:
+    for name in _COLUMNS:
+        if isinstance(run.get(name), str):
+            break
+    else:
         return run
+    strings = [name for name in _COLUMNS if isinstance(run.get(name), str)]
     parsed = dict(run)
     for name in strings:
         try:
@@ -32,19 +40,25 @@ def parse_columns(run: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def run_id_of(run: Any) -> str:
     """Return the run's id, empty where it has none."""
-    value = run.get("id") if isinstance(run, Mapping) else None
-    return "" if value is None else str(value)
+    return (_id(run.get("id")) if isinstance(run, Mapping) else None) or ""
+
+
+def _id(value: Any) -> str | None:
+    # Whatever else stands in its place is no id, and no text that may reach a report.
+    if isinstance(value, str):
+        return value
+    is_number = isinstance(value, int) and abs(value) <= _LARGEST
+    return str(value) if is_number or isinstance(value, UUID) else None
 
 
 def trace_id_of(run: Mapping[str, Any]) -> str | None:
     """Return the id of the run's trace; what old clients did not send is read off the order or the parent."""
-    if trace_id := run.get("trace_id"):
-        return str(trace_id)
+    if trace_id := _id(run.get("trace_id")):
+        return trace_id
     order = run.get("dotted_order")
     if isinstance(order, str) and "Z" in order:
         return order.split(".", 1)[0].partition("Z")[2] or None
-    root = run.get("parent_run_id") or run.get("id")
-    return None if root is None else str(root)
+    return _id(run.get("parent_run_id")) or _id(run.get("id")) or None
 
 
 def extra_of(run: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -67,7 +81,7 @@ def feedback_of(run: Mapping[str, Any]) -> dict[str, float]:
     averages: dict[str, float] = {}
     for key, stats in mapping(run.get("feedback_stats")).items():
         average = stats.get("avg") if isinstance(stats, dict) else stats
-        if isinstance(average, int | float):
+        if isinstance(average, int | float) and abs(average) <= _LARGEST:
             averages[str(key)] = float(average)
     return averages
 
@@ -101,7 +115,7 @@ def _usage(record: Mapping[str, Any]) -> dict[str, int]:
     for name, aliases in _USAGE_KEYS:
         for alias in aliases:
             count = record.get(alias)
-            if isinstance(count, int) and not isinstance(count, bool):
+            if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= _LARGEST:
                 usage[name] = count
                 break
     if len(usage) == 2 and "total_tokens" not in usage:  # noqa: PLR2004  # prompt and completion
@@ -109,35 +123,37 @@ def _usage(record: Mapping[str, Any]) -> dict[str, int]:
     return usage
 
 
-def surroundings(run: Mapping[str, Any]) -> dict[str, Any]:
+def surroundings(
+    run: Mapping[str, Any], metadata: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the fields of a `RecordedSession` that come from around the call."""
-    metadata = metadata_of(run)
     tags = run.get("tags")
     node = metadata.get("langgraph_node")
     return {
         "trace_id": trace_id_of(run),
-        "thread_id": _thread_id(run, metadata),
+        "thread_id": thread_id_of(run, metadata),
         "node": node if isinstance(node, str) else None,
         "tags": [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
-        "metadata": _own_metadata(metadata, mapping(extra_of(run).get("invocation_params"))),
+        "metadata": _own_metadata(metadata, parameters),
         "feedback": feedback_of(run),
     }
 
 
-def _thread_id(run: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
+def thread_id_of(run: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
+    """Return the id of the run's thread, by its metadata first; None where it is in none."""
     for key in _THREAD_KEYS:
-        if value := metadata.get(key):
-            return str(value)
-    return str(value) if (value := run.get("thread_id")) else None
+        if value := _id(metadata.get(key)):
+            return value
+    return _id(run.get("thread_id")) or None
 
 
 def _own_metadata(metadata: Mapping[Any, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
     # Tracers copy the call's parameters and their own settings in; what the application wrote is kept.
-    return {
-        key: value
-        for key, value in metadata.items()
-        if isinstance(key, str)
-        and key not in _NOISE
-        and not key.startswith(_NOISE_PREFIXES)
-        and not (key in parameters and parameters[key] == value)
-    }
+    own: dict[str, Any] = {}
+    for key, value in metadata.items():
+        if not isinstance(key, str) or key in _NOISE or key.startswith(_NOISE_PREFIXES):
+            continue
+        if (key in parameters and parameters[key] == value) or is_unrecorded(value):
+            continue
+        own[key] = value
+    return own

@@ -6,23 +6,26 @@ something without saying anything has `"content": None`, as OpenAI's own answers
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from langchain_finetune.runs.content import content_of, text_of, unescape
-from langchain_finetune.runs.openai_messages import read_openai_message
+from langchain_finetune.runs.answers import as_answer
+from langchain_finetune.runs.content import Aside, Content, content_of, is_unrecorded, unescape
+from langchain_finetune.runs.reasoning import REASONING, beside
 from langchain_finetune.runs.rejections import Reason, Unreadable
 from langchain_finetune.runs.tools import (
     ToolCall,
-    answered,
     arguments_text,
+    call_of_block,
     function_call,
     openai_tool_call,
+    parsed_call,
     tool_call,
 )
 
 Message = dict[str, Any]
+Fields = Mapping[str, Any]
 
-_ROLES: Final = {
+ROLES: Final = {
     "human": "user",
     "HumanMessage": "user",
     "HumanMessageChunk": "user",
@@ -32,6 +35,7 @@ _ROLES: Final = {
     "system": "system",
     "SystemMessage": "system",
     "SystemMessageChunk": "system",
+    "developer": "developer",
     "tool": "tool",
     "ToolMessage": "tool",
     "ToolMessageChunk": "tool",
@@ -39,32 +43,30 @@ _ROLES: Final = {
     "FunctionMessage": "function",
     "FunctionMessageChunk": "function",
     "chat": "chat",
+    "generic": "chat",
     "ChatMessage": "chat",
     "ChatMessageChunk": "chat",
 }
-
-
-class _Recorded(NamedTuple):
-    role: str
-    fields: Mapping[str, Any]
+"""OpenAI's role by the class or the `type` of a LangChain message; `chat` has its own."""
 
 
 def read_message(element: Any) -> Message:
     """Read one message of a prompt."""
-    if isinstance(element, dict) and isinstance(element.get("role"), str) and "type" not in element:
-        return read_openai_message(element)
-    role, fields = _recorded(element)
-    match role:
-        case "assistant":
-            return _assistant(fields)
-        case "tool":
-            return _tool(fields)
-        case "chat":
-            return _named(_required(fields, "role"), fields)
-        case "system":
-            openai_role = _extras(fields).get("__openai_role__")
-            return _named(openai_role if isinstance(openai_role, str) else role, fields)
-    return _named(role, fields)
+    return message_of(*recorded(element))
+
+
+def message_of(role: str, fields: Fields) -> Message:
+    """Return the message of a role, `chat` for one with a role of its own, and of LangChain's fields."""
+    extras = _extras(fields)
+    if role == "assistant":
+        return _assistant(fields, extras, _arguments_as_sent(fields))
+    if role == "tool":
+        return _tool(fields)
+    if role == "chat":
+        role = _required(fields, "role")
+    elif role == "system" and isinstance(openai_role := extras.get("__openai_role__"), str):
+        role = openai_role
+    return _named(role, fields, extras)
 
 
 def read_answer(element: Any) -> Message:
@@ -73,102 +75,121 @@ def read_answer(element: Any) -> Message:
     Raises:
         Unreadable: It is no assistant message, is empty, or calls a tool with broken JSON.
     """
-    role, fields = _recorded(element)
+    role, fields = recorded(element)
+    if role == "chat":
+        role = _required(fields, "role")
     if role != "assistant":
         raise Unreadable(Reason.NO_ANSWER)
     if fields.get("invalid_tool_calls"):
         raise Unreadable(Reason.INVALID_TOOL_ARGUMENTS)
-    message = _assistant(fields, raw=_raw_arguments(fields))
-    message["content"] = text_of(message["content"])
-    _take_refusal(message, fields)
-    for call in message.get("tool_calls", ()):
-        answered(call)
-    if call := message.get("function_call"):
-        answered(call)
-    if not message["content"] and not _calls(message):
-        if _extras(fields).get("audio"):
-            raise Unreadable(Reason.UNSUPPORTED_CONTENT)
-        if not message.get("refusal"):
-            raise Unreadable(Reason.EMPTY_ANSWER)
-    return message
+    extras = _extras(fields)
+    raw = _arguments_as_written(fields, extras) if fields.get("tool_calls") else None
+    message = _assistant(fields, extras, raw)
+    if extras.get("audio") and not (message["content"] or "tool_calls" in message):
+        raise Unreadable(Reason.UNSUPPORTED_CONTENT)
+    return as_answer(message, refusal=extras.get("refusal"))
 
 
-def _calls(message: Message) -> bool:
-    return "tool_calls" in message or "function_call" in message
+def is_langchain_message(element: Fields) -> bool:
+    """Say whether an object is a LangChain message, in any way in which one is written down."""
+    kind = element.get("type")
+    return "lc" in element or (isinstance(kind, str) and kind in ROLES)
 
 
-def _recorded(element: Any) -> _Recorded:
-    """Tell the ways in which a LangChain message is written down apart."""
+def recorded(element: Any) -> tuple[str, Fields]:
+    """Tell the ways in which a LangChain message is written down apart: its role and its fields."""
     if not isinstance(element, dict):
         raise Unreadable(Reason.UNKNOWN_MESSAGE)
     kind, fields = element.get("type"), element
-    if kind == "constructor" and "lc" in element:
+    if "lc" in element:
+        if kind != "constructor":
+            raise Unreadable(Reason.UNKNOWN_MESSAGE)
         path, fields = element.get("id"), element.get("kwargs", element)
         kind = path[-1] if isinstance(path, list) and path else None
     elif isinstance(element.get("data"), dict):
         fields = element["data"]
-    role = _ROLES.get(kind) if isinstance(kind, str) else None
+    role = ROLES.get(kind) if isinstance(kind, str) else None
     if role is None or not isinstance(fields, dict):
         raise Unreadable(Reason.UNKNOWN_MESSAGE)
-    return _Recorded(role, fields)
+    return role, fields
 
 
-def _extras(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def _extras(fields: Fields) -> Fields:
     extras = fields.get("additional_kwargs")
     return extras if isinstance(extras, dict) else {}
 
 
-def _required(fields: Mapping[str, Any], key: str) -> str:
+def _required(fields: Fields, key: str) -> str:
     value = fields.get(key)
     if not isinstance(value, str):
         raise Unreadable(Reason.UNKNOWN_MESSAGE)
     return value
 
 
-def _named(role: str, fields: Mapping[str, Any]) -> Message:
-    message: Message = {"role": role, "content": content_of(fields.get("content"))}
-    name = fields.get("name") or _extras(fields).get("name")
-    if isinstance(name, str):
+def _named(role: str, fields: Fields, extras: Fields, aside: Aside | None = None) -> Message:
+    message: Message = {"role": role, "content": _content(fields, aside)}
+    if aside is None and (fields.get("tool_calls") or extras.get("tool_calls")):
+        raise Unreadable(Reason.UNKNOWN_MESSAGE)  # only a model calls
+    name = fields.get("name") or extras.get("name")
+    if name and isinstance(name, str):
         message["name"] = name
     return message
 
 
-def _tool(fields: Mapping[str, Any]) -> Message:
+def _content(fields: Fields, aside: Aside | None = None) -> Content:
+    content = fields.get("content")
+    if isinstance(content, str):
+        return content
+    if content is None and aside is None and "content" not in fields:
+        raise Unreadable(Reason.UNKNOWN_MESSAGE)
+    return content_of(content, aside)
+
+
+def _tool(fields: Fields) -> Message:
     return {
         "role": "tool",
-        "content": content_of(fields.get("content")),
+        "content": _content(fields),
         "tool_call_id": _required(fields, "tool_call_id"),
     }
 
 
-def _assistant(fields: Mapping[str, Any], raw: Mapping[str, str] | None = None) -> Message:
-    message = _named("assistant", fields)
-    if calls := _tool_calls(fields, raw or {}):
+def _assistant(fields: Fields, extras: Fields, raw: Mapping[str, str] | None) -> Message:
+    aside = Aside()
+    message = _named("assistant", fields, extras, aside)
+    if calls := _tool_calls(fields, extras, raw, aside):
         message["tool_calls"] = calls
-    elif call := _extras(fields).get("function_call"):
-        message["function_call"] = function_call(call)
-    if _calls(message):
         message["content"] = message["content"] or None
+    elif call := extras.get("function_call"):
+        message["function_call"] = function_call(call)
+        message["content"] = message["content"] or None
+    elif "content" not in fields:
+        raise Unreadable(Reason.UNKNOWN_MESSAGE)
+    if reasoning := "\n\n".join(aside.reasoning) or (beside(extras) if extras else ""):
+        message[REASONING] = reasoning
     return message
 
 
-def _tool_calls(fields: Mapping[str, Any], raw: Mapping[str, str]) -> list[ToolCall]:
+def _tool_calls(
+    fields: Fields, extras: Fields, raw: Mapping[str, str] | None, aside: Aside
+) -> list[ToolCall]:
     # The parsed calls are what LangChain sends again; clients before core 0.1.33 recorded none.
-    parsed = [_parsed_call(call, raw) for call in _list(fields.get("tool_calls"))]
-    parsed += [_invalid_call(call) for call in _list(fields.get("invalid_tool_calls"))]
-    return parsed or [openai_tool_call(call) for call in _list(_extras(fields).get("tool_calls"))]
+    calls = [parsed_call(call, raw) for call in _list(fields, "tool_calls")]
+    calls += [_invalid_call(call) for call in _list(fields, "invalid_tool_calls")]
+    if calls:
+        return calls
+    if written := _list(extras, "tool_calls"):
+        return [openai_tool_call(call) for call in written]
+    return [call_of_block(block) for block in aside.calls]
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _parsed_call(call: Any, raw: Mapping[str, str]) -> ToolCall:
-    if not isinstance(call, dict):
+def _list(fields: Fields, key: str) -> list[Any]:
+    """Return the calls under a key; nothing is the same as none."""
+    value = fields.get(key)
+    if not value:
+        return []
+    if not isinstance(value, list):
         raise Unreadable(Reason.UNKNOWN_MESSAGE)
-    call_id = call.get("id")
-    text = raw.get(call_id) if isinstance(call_id, str) else None
-    return tool_call(call_id, call.get("name"), text or arguments_text(unescape(call.get("args"))))
+    return value
 
 
 def _invalid_call(call: Any) -> ToolCall:
@@ -177,33 +198,50 @@ def _invalid_call(call: Any) -> ToolCall:
     return tool_call(call.get("id"), call.get("name"), call.get("args"))
 
 
-def _raw_arguments(fields: Mapping[str, Any]) -> dict[str, str]:
+# --- arguments as text ----------------------------------------------------------------------------------
+
+
+def _arguments_as_written(fields: Fields, extras: Fields) -> dict[str, str]:
     """Collect the argument texts as the model wrote them, by call id, where the recorder kept them."""
     raw: dict[str, str] = {}
-    for call in _list(_extras(fields).get("tool_calls")):
+    for call in _list(extras, "tool_calls"):
+        if is_unrecorded(call):
+            continue  # an object of another SDK: LangChain's own list has the call
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
             _keep(raw, call.get("id"), function.get("arguments"))
-    for chunk in _list(fields.get("tool_call_chunks")):
+    chunks = fields.get("tool_call_chunks")
+    for chunk in chunks if isinstance(chunks, list) else ():
         if isinstance(chunk, dict):
             _keep(raw, chunk.get("id"), chunk.get("args"))
-    for block in _list(fields.get("content")):
-        if isinstance(block, dict) and block.get("type") == "function_call":
+    for block in _blocks(fields):
+        if block.get("type") == "function_call":
             _keep(raw, block.get("call_id"), block.get("arguments"))
     return raw
+
+
+def _arguments_as_sent(fields: Fields) -> dict[str, str] | None:
+    """Collect the texts that langchain-openai sends to the Responses API; to others it sends parsed calls.
+
+    That API's own blocks are sent as they are, v1 blocks without spaces (`_convert_from_v1_to_responses`).
+    """
+    if not isinstance(fields.get("content"), list):
+        return None
+    raw: dict[str, str] = {}
+    for block in _blocks(fields):
+        kind = block.get("type")
+        if kind == "function_call":
+            _keep(raw, block.get("call_id"), block.get("arguments"))
+        elif kind == "tool_call" and isinstance(extras := block.get("extras"), dict) and "item_id" in extras:
+            _keep(raw, block.get("id"), arguments_text(unescape(block.get("args")), is_compact=True))
+    return raw
+
+
+def _blocks(fields: Fields) -> list[Fields]:
+    content = fields.get("content")
+    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
 def _keep(raw: dict[str, str], call_id: Any, arguments: Any) -> None:
     if isinstance(call_id, str) and isinstance(arguments, str):
         raw.setdefault(call_id, arguments)
-
-
-def _take_refusal(message: Message, fields: Mapping[str, Any]) -> None:
-    refusal = _extras(fields).get("refusal")
-    content = message["content"]
-    if isinstance(content, list) and all(part["type"] == "refusal" for part in content):
-        refusal = "".join(part["refusal"] for part in content)
-        message["content"] = None
-    if isinstance(refusal, str) and refusal:
-        message["content"] = message["content"] or None
-        message["refusal"] = refusal

@@ -13,12 +13,14 @@ class Reason(StrEnum):
     NOT_CHAT_MODEL = "not_chat_model"
     UNKNOWN_SHAPE = "unknown_shape"
     TOO_DEEP = "too_deep"
+    TOO_LARGE = "too_large"
     NOT_JSON = "not_json"
     ERRORED = "errored"
     PENDING = "pending"
     NO_ANSWER = "no_answer"
     EMPTY_ANSWER = "empty_answer"
     HIDDEN_INPUTS = "hidden_inputs"
+    OFFLOADED = "offloaded"
     TRUNCATED = "truncated"
     CONTENT_FILTER = "content_filter"
     PREVIOUS_RESPONSE_ID = "previous_response_id"
@@ -46,20 +48,26 @@ class Reason(StrEnum):
     INVALID_WEIGHT = "invalid_weight"
     NOTHING_TO_LEARN = "nothing_to_learn"
     TOO_LONG = "too_long"
+    # What rows of preferences, and rows for reinforcement, can have besides.
+    INVALID_OUTPUT = "invalid_output"
+    SAME_OUTPUTS = "same_outputs"
+    NO_QUESTION = "no_question"
 
 
 SENTENCES: Final = {
     Reason.NOT_A_RUN: "It is no JSON object.",
     Reason.NOT_AN_LLM_RUN: "Its run type is not `llm`: chains, tools and retrievers have no model call.",
     Reason.NOT_CHAT_MODEL: "It comes from a completion model: there are no chat messages.",
-    Reason.UNKNOWN_SHAPE: "Neither LangChain's tracer nor `wrap_openai` records chat calls in this shape.",
+    Reason.UNKNOWN_SHAPE: "No known recorder writes chat calls down in this shape.",
     Reason.TOO_DEEP: "It is nested too deeply.",
+    Reason.TOO_LARGE: "It has more than 10,000 messages or 64 million characters.",
     Reason.NOT_JSON: "It holds a value that JSON does not have, such as half a surrogate pair.",
     Reason.ERRORED: "The call ended with an error.",
     Reason.PENDING: "The run was not finished when it was exported.",
     Reason.NO_ANSWER: "The run is finished but holds no answer.",
     Reason.EMPTY_ANSWER: "The model answered with neither text nor a tool call.",
-    Reason.HIDDEN_INPUTS: "The prompt was hidden or stored elsewhere: the run holds no inputs.",
+    Reason.HIDDEN_INPUTS: "The prompt was hidden: the run holds no inputs.",
+    Reason.OFFLOADED: "Inputs or outputs lie in LangSmith's object storage: the export has only their URLs.",
     Reason.TRUNCATED: "The answer was cut off at the token limit.",
     Reason.CONTENT_FILTER: "The answer was cut off by a content filter.",
     Reason.PREVIOUS_RESPONSE_ID: "The call continued a stored response: its history is not in the run.",
@@ -85,6 +93,9 @@ SENTENCES: Final = {
     Reason.INVALID_WEIGHT: "The weight of a message is neither 0 nor 1.",
     Reason.NOTHING_TO_LEARN: "Every assistant message has the weight 0.",
     Reason.TOO_LONG: "It has more tokens, or bytes, than the host takes in one row.",
+    Reason.INVALID_OUTPUT: "A preferred or other output is no list of exactly one assistant message.",
+    Reason.SAME_OUTPUTS: "Both outputs are the same: there is nothing to prefer.",
+    Reason.NO_QUESTION: "The last message is not the user's.",
 }
 """What each reason means, for a person to read."""
 

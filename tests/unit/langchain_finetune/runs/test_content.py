@@ -1,6 +1,6 @@
 import pytest
 
-from langchain_finetune.runs.content import content_of, text_of, unescape
+from langchain_finetune.runs.content import Aside, content_of, text_of, unescape
 from langchain_finetune.runs.rejections import Reason, Unreadable
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -41,8 +41,12 @@ def test_blocks_become_the_parts_that_langchain_sends(block, part):
 @pytest.mark.parametrize(
     "kind", ["tool_use", "function_call", "tool_call", "thinking", "reasoning", "redacted_thinking"]
 )
-def test_blocks_that_openai_messages_do_not_carry_are_left_out(kind):
-    assert content_of([{"type": kind, "id": "x"}]) == []
+def test_what_only_a_model_says_is_put_aside(kind):
+    aside = Aside()
+    assert content_of([{"type": kind, "id": "x", "reasoning": "Hm.", "thinking": "Hm."}], aside) == []
+    assert aside.calls or aside.reasoning == ["Hm."]
+    with pytest.raises(Unreadable):
+        content_of([{"type": kind, "id": "x"}])
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,23 @@ def test_a_call_that_langchain_could_not_parse_is_rejected():
     assert read_run(run) == Rejection(run["id"], Reason.INVALID_TOOL_ARGUMENTS)
 
 
+def test_arguments_to_the_responses_api_are_written_as_they_were_sent():
+    """A v1 block with the item's id: without spaces, ASCII only."""
+    block = {
+        "type": "tool_call",
+        "id": "c1",
+        "name": "f",
+        "args": {"a": ["é", 1]},
+        "extras": {"item_id": "fc"},
+    }
+    history = lc_message("AIMessage", [block], tool_calls=[tool_call({"a": ["é", 1]})])
+    (message,) = prompt_of(history)
+    assert arguments_of(message) == ['{"a":["\\u00e9",1]}']
+    huge = {**block, "args": {"a": 10**5000}}
+    run = run_with(lc_message("AIMessage", "ok"), [lc_message("AIMessage", [huge])])
+    assert read_run(run) == Rejection(run["id"], Reason.INVALID_TOOL_ARGUMENTS)
+
+
 @pytest.mark.parametrize("call", ["call", {"name": None, "args": {}, "id": "c"}])
 def test_tool_calls_of_an_unknown_shape_are_rejected(call):
     run = run_with(lc_message("AIMessage", "", tool_calls=[call]))

@@ -121,7 +121,7 @@ def test_answers_that_were_cut_off(finish_reason, reason):
 
 @pytest.mark.parametrize(
     "content",
-    [[{"type": "video"}], [{"type": ["text"]}], [{"type": "text"}], ["text"], [{"type": "image_url"}]],
+    [[{"type": "video"}], [{"type": ["text"]}], [{"type": "text"}], [{"type": "image_url"}]],
 )
 def test_unknown_content_is_rejected(content):
     run = wrapped({"content": "hey"}, prompt=[{"role": "user", "content": content}])
@@ -136,6 +136,7 @@ def test_unknown_messages_are_rejected(prompt):
 def test_a_completion_prompt_is_no_chat():
     run = wrapped({"content": "hey"})
     run["inputs"] = {"prompt": "Once upon"}
+    run["outputs"]["choices"] = [{"text": " a time", "finish_reason": "stop"}]
     assert read_run(run) == Rejection("r1", Reason.NOT_CHAT_MODEL)
 
 
