@@ -10,8 +10,8 @@ FineTuneError
 │   ├── NotEnoughExamplesError
 │   └── InvalidRowsError                  rows that the host would refuse, and why
 ├── CostLimitError (ValueError)           training would cost more than `max_cost_usd`
-│   └── UnknownPriceError (LookupError)   there is a limit and no price to hold against it
-├── StorageError (OSError)                the state directory cannot be written: full disk, no permission
+│   └── UnknownPriceError (LookupError)   there is a limit and no cost to hold against it
+├── StorageError (OSError)                state or recorded runs cannot be kept: full disk, no permission
 ├── MissingExtraError (ImportError)       an optional part is not installed; the message has the pip line
 ├── UnknownProviderError (ValueError)     the word before the colon of "provider:base"
 ├── UnknownBaseError (LookupError)        the word after it
@@ -141,11 +141,11 @@ class CostLimitError(FineTuneError, ValueError):
 
 
 class UnknownPriceError(CostLimitError, LookupError):
-    """There is a limit for the cost, and nobody has said what training on this base costs."""
+    """There is a limit for the cost, and nobody has said what a token costs, or how many epochs there are."""
 
 
 class StorageError(FineTuneError, OSError):
-    """The state directory cannot be written."""
+    """The state directory, or a file of recorded runs, cannot be used."""
 
 
 class MissingExtraError(FineTuneError, ImportError):

@@ -56,7 +56,7 @@ class Host:
     """Its name for a person to read."""
 
     api: Literal["openai", "azure", "nebius", "together", "fireworks"] = "openai"
-    """Which module of `trainers` speaks to it."""
+    """Which module of `trainers/hosts` speaks to it."""
 
     extra: str | None = None
     """The extra of this package that brings the host's SDK, None where the openai client will do."""
@@ -98,10 +98,7 @@ class Host:
     """Fewest training rows that a job may have."""
 
     max_examples: int | None = None
-    """Most training rows, None where no limit is documented."""
-
-    max_tokens_per_example: int | None = None
-    """Tokens of one row, None where it depends on the base or is not documented."""
+    """Most rows of a file, None where no limit is documented."""
 
     max_file_bytes: int | None = None
     """Size of one training file as this package uploads it, None where no limit is documented."""
@@ -174,6 +171,8 @@ LOCAL: Final = Host(
     poll_interval_seconds=0.5,
     model_grace_seconds=0.0,
     max_concurrency=2,
+    # libs/finetune_server/config.py: Limits
+    max_examples=1_000_000,
     max_file_bytes=512 * 2**20,
     suffix=SuffixRule(max_length=64),
     extra_body=None,
@@ -187,7 +186,6 @@ OPENAI: Final = Host(
     key_variable="OPENAI_API_KEY",
     url_variable="OPENAI_BASE_URL",
     methods=frozenset({"supervised", "dpo", "reinforcement"}),
-    max_tokens_per_example=65_536,
     max_file_bytes=512 * _MB,
     suffix=SuffixRule(max_length=64),
     hyperparameters=_OPENAI_HYPERPARAMETERS,
@@ -218,7 +216,6 @@ AZURE: Final = Host(
     url_path="openai/v1/",
     poll_interval_seconds=30.0,
     methods=frozenset({"supervised", "dpo", "reinforcement"}),
-    max_tokens_per_example=65_536,
     # Larger multipart uploads are answered with 500 later on.
     max_file_bytes=100 * _MB,
     suffix=SuffixRule(max_length=18, pattern=r"[^.]+", wording="without dots"),

@@ -5,7 +5,9 @@ import json
 import re
 from typing import Any
 
-from tests.fakes.openai_host import FakeHost, HostError, Request, Response
+from tests.fakes.loopback import Request, Response
+from tests.fakes.openai_answers import HostError
+from tests.fakes.openai_host import FakeHost
 
 TRAINING_TYPES = ("Standard", "GlobalStandard", "developerTier")
 

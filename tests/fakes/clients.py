@@ -6,8 +6,8 @@ import httpx2
 import openai
 
 from langchain_finetune.hosts import OPENAI
-from langchain_finetune.trainers.connection import Connection
 from langchain_finetune.trainers.fine_tune import FineTuneRunnable
+from langchain_finetune.trainers.hosts.connection import Connection
 from tests.fakes.openai_host import FakeHost
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import jsonschema
 
-from tests.fakes.openai_host import FakeHost, HostError, Request, Response, _page
+from tests.fakes.loopback import Request, Response
+from tests.fakes.openai_answers import HostError, page_of
+from tests.fakes.openai_host import FakeHost
 
 _HYPERPARAMETERS = {
     "type": "object",
@@ -73,7 +75,7 @@ class NebiusHost(FakeHost):
         if match := re.fullmatch(r"/fine_tuning/jobs/([^/]+)/(checkpoints|pause|resume)", request.path):
             if match[2] != "checkpoints":
                 raise HostError(404, "Not Found")
-            return Response(200, _page(self._checkpoints(match[1]), request))
+            return Response(200, page_of(self._checkpoints(match[1]), request))
         return super()._route(request)
 
     def _create_job(self, request: Request) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import re
 from typing import Any
 
-from tests.fakes.openai_host import FakeHost, HostError, Request, Response, _page, schema_errors
+from tests.fakes.loopback import Request, Response
+from tests.fakes.openai_answers import HostError, page_of, schema_errors
+from tests.fakes.openai_host import FakeHost
 
 OLD_BASE = "gpt-4o-mini-2024-07-18"
 OLD_MODEL = "ft:gpt-4o-mini-2024-07-18:acme::abc123"
@@ -94,7 +96,7 @@ class FakeAccount(FakeHost):
 
     def _list_files(self, request: Request) -> Response:
         assert request.query["purpose"] == ["fine-tune"]
-        page = _page(list(reversed(self.files.values())), request, most=self.page_size)
+        page = page_of(list(reversed(self.files.values())), request, most=self.page_size)
         ids = [file["id"] for file in page["data"]] or [""]
         page |= {"first_id": ids[0], "last_id": ids[-1]}
         assert not schema_errors("ListFilesResponse", page)

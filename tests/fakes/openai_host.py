@@ -6,18 +6,14 @@ before or after the request is carried out.
 """
 
 import itertools
-import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx2
-import jsonschema
 
 from tests.fakes.loopback import (
     Moment,
@@ -29,69 +25,16 @@ from tests.fakes.loopback import (
     request_of,
     serve,
 )
-
-_SCHEMAS = json.loads((Path(__file__).parents[1] / "data" / "openai_schemas.json").read_bytes())
-
-
-def schema_errors(name: str, value: Any) -> list[str]:
-    """What a value has against one of OpenAI's schemas."""
-    schema = {"$ref": f"#/$defs/{name}", "$defs": _SCHEMAS["$defs"]}
-    return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(value)]
-
-
-class HostError(Exception):
-    """An answer other than 200."""
-
-    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message)
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        error = {"message": message, "type": kind, "param": param, "code": code}
-        self.response = Response(status, {"error": error})
-
-
-@dataclass
-class Fault:
-    """What goes wrong with requests that match."""
-
-    method: str
-    path: str
-    """A regular expression on the whole path after `/v1`."""
-    answer: Response | BaseException
-    """An exception stands for a connection that breaks: raised by the transport, a reset over HTTP."""
-    is_after: bool = False
-    """Whether the request is carried out first."""
-    times: int = 1
-
-
-@dataclass
-class Plan:
-    """How the jobs created from now on go."""
-
-    states: tuple[str, ...] = ("validating_files", "queued", "running", "running", "succeeded")
-    """What successive looks see; the last one stays."""
-    num_steps: int = 4
-    """Training steps, spread over the looks in state `running`."""
-    error: Any = field(default_factory=dict)
-    """The job's `error`; a healthy job of OpenAI carries `{}`."""
-    model_late_by: int = 0
-    """Looks after the success that still see no model name."""
-    last_events: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass
-class Manners:
-    """What hosts do differently."""
-
-    drops_metadata: bool = False
-    """Jobs come back without the metadata that they were created with."""
-    ignores_filter: bool = False
-    """The listing does not know `metadata[key]=value` and lists everything."""
-    honors_idempotency: bool = False
-    """The same `Idempotency-Key` again answers with the same job."""
-    listings_behind: int = 0
-    """Listings that do not show a new job yet."""
-    lists_files: bool = True
-
+from tests.fakes.openai_answers import (
+    HostError,
+    checkpoint_of,
+    completion,
+    fields_of,
+    new_job,
+    page_of,
+    schema_errors,
+)
+from tests.fakes.openai_plan import Fault, Manners, Plan
 
 Answerer = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -259,7 +202,7 @@ class FakeHost:
             raise HostError(404, "Invalid URL (GET /v1/files)")
         [purpose] = request.query.get("purpose", ["fine-tune"])
         files = [file for file in reversed(self.files.values()) if file["purpose"] == purpose]
-        return {**_page(files, request, default=10_000, most=10_000), "first_id": "", "last_id": ""}
+        return {**page_of(files, request, default=10_000, most=10_000), "first_id": "", "last_id": ""}
 
     def _retrieve_file(self, _: Request, file_id: str) -> dict[str, Any]:
         if file_id not in self.files:
@@ -278,7 +221,7 @@ class FakeHost:
         if errors := schema_errors("CreateFineTuningJobRequest", body):
             raise HostError(400, errors[0])
         # The schema lets fields pass that it does not name; the host does not.
-        if unknown := body.keys() - _SCHEMAS["$defs"]["CreateFineTuningJobRequest"]["properties"].keys():
+        if unknown := body.keys() - fields_of("CreateFineTuningJobRequest"):
             raise HostError(400, f"Unrecognized request arguments supplied: {', '.join(sorted(unknown))}")
         if body["model"].startswith("no-such"):
             message = f"Model {body['model']} is not available for fine-tuning or does not exist."
@@ -297,26 +240,8 @@ class FakeHost:
             self._by_idempotency_key[once] = request.content, job_id
         self._unlisted[job_id] = self.manners.listings_behind
         plan = self.plan
-        self.jobs[job_id] = {
-            "id": job_id,
-            "object": "fine_tuning.job",
-            "created_at": int(time.time()),
-            "error": {},
-            "fine_tuned_model": None,
-            "finished_at": None,
-            "hyperparameters": {"n_epochs": "auto"},
-            "model": body["model"],
-            "organization_id": "org-fake",
-            "result_files": [],
-            "status": plan.states[0],
-            "trained_tokens": None,
-            "training_file": body["training_file"],
-            "validation_file": body.get("validation_file"),
-            "seed": body.get("seed", 7),
-            "method": body.get("method", {"type": "supervised"}),
-            "metadata": {} if self.manners.drops_metadata else body.get("metadata", {}),
-            "user_provided_suffix": body.get("suffix"),
-        }
+        metadata = {} if self.manners.drops_metadata else body.get("metadata", {})
+        self.jobs[job_id] = new_job(job_id, body, plan.states[0], metadata)
         self.events[job_id] = []
         self.add_event(job_id, f"Created fine-tuning job: {job_id}")
         self._looks[job_id] = self._life(job_id, plan)
@@ -418,22 +343,14 @@ class FakeHost:
         base = self.jobs[job_id]["model"]
         name = f"ft:{base}:fake::{job_id[-8:]}:ckpt-step-{step}"
         self.models[name] = self._model(name)
-        checkpoint = {
-            "id": f"ftckpt_{job_id[-4:]}{step:06d}",
-            "object": "fine_tuning.job.checkpoint",
-            "created_at": int(time.time()),
-            "fine_tuned_model_checkpoint": name,
-            "fine_tuning_job_id": job_id,
-            "metrics": {"step": step, **metrics},
-            "step_number": step,
-        }
+        checkpoint = checkpoint_of(job_id, name, step, metrics)
         self.checkpoints.setdefault(job_id, []).append(checkpoint)
         self.add_event(job_id, f"Checkpoint created at step {step} with Snapshot ID: {name}")
         return name
 
     def _list_checkpoints(self, request: Request, job_id: str) -> dict[str, Any]:
         self._job(job_id)
-        return _page(list(reversed(self.checkpoints.get(job_id, []))), request, default=10)
+        return page_of(list(reversed(self.checkpoints.get(job_id, []))), request, default=10)
 
     def add_result_file(self, job_id: str, content: bytes) -> str:
         """Give a job a result file and return its id."""
@@ -460,11 +377,11 @@ class FakeHost:
             and not self._unlisted.get(job["id"])
         ]
         self._unlisted = {job_id: max(0, left - 1) for job_id, left in self._unlisted.items()}
-        return _page(jobs, request, default=20)
+        return page_of(jobs, request, default=20)
 
     def _list_events(self, request: Request, job_id: str) -> dict[str, Any]:
         self._job(job_id)
-        return _page(list(reversed(self.events[job_id])), request, most=self.event_page_size)
+        return page_of(list(reversed(self.events[job_id])), request, most=self.event_page_size)
 
     # --- models ---
 
@@ -485,24 +402,4 @@ class FakeHost:
         if errors := schema_errors("CreateChatCompletionRequest", body):
             raise HostError(400, errors[0])
         self._retrieve_model(request, body["model"])
-        message = {"refusal": None, **self.answer(body)}
-        reason = "tool_calls" if message.get("tool_calls") else "stop"
-        return {
-            "id": "chatcmpl-fake",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": body["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}],
-            "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-        }
-
-
-def _page(
-    items: list[dict[str, Any]], request: Request, *, default: int = 20, most: int = 100
-) -> dict[str, Any]:
-    limit = min(int(request.query.get("limit", [str(default)])[0]), most)
-    after = request.query.get("after", [None])[0]
-    ids = [item["id"] for item in items]
-    start = ids.index(after) + 1 if after in ids else 0
-    page = items[start : start + limit]
-    return {"object": "list", "data": page, "has_more": start + limit < len(items)}
+        return completion(body["model"], self.answer(body))

@@ -5,9 +5,9 @@ from typing import Any
 
 from langchain_finetune.hosts import OPENAI
 from langchain_finetune.trainers.exchange import Act, Call, Exchange, Sleep, run
-from langchain_finetune.trainers.key import Order
-from langchain_finetune.trainers.placing import place
-from langchain_finetune.trainers.site import Site
+from langchain_finetune.trainers.jobs.key import Order
+from langchain_finetune.trainers.placing.find_or_create import place
+from langchain_finetune.trainers.placing.site import Site
 from tests.fakes.clients import connection_to
 from tests.fakes.openai_host import FakeHost
 

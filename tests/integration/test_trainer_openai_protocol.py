@@ -16,10 +16,11 @@ from langchain_finetune.errors import (
     TrainingFailed,
     TrainingNotAvailable,
 )
-from langchain_finetune.trainers import reconciling
+from langchain_finetune.trainers.placing import reconciling
 from tests.fakes.colors import COLORS
-from tests.fakes.openai_host import FakeHost, Plan
-from tests.fakes.openai_host import HostError as Refusal
+from tests.fakes.openai_answers import HostError as Refusal
+from tests.fakes.openai_host import FakeHost
+from tests.fakes.openai_plan import Plan
 from tests.fakes.training_rows import training_data
 
 BASE = "gpt-4.1-mini-2025-04-14"

@@ -1,5 +1,6 @@
 """The hosts with an SDK of their own: the SDK's real requests over real HTTP, to a fake of the host."""
 
+import asyncio
 import gc
 
 import pytest
@@ -51,3 +52,28 @@ async def test_fireworks(color, monkeypatch):
     assert model.openai_api_base == f"{url}/inference/v1"
     assert len(host.jobs) == 1
     assert sorted(content.count(b"\n") for content in host.contents.values()) == [2, 12]
+
+
+@pytest.mark.parametrize("name", ["together", "fireworks"])
+async def test_one_trainer_serves_several_event_loops(name, monkeypatch):
+    """Connections that are kept across loops fail in the second one."""
+    pytest.importorskip(name, reason=f"{name} is NOT tested: its SDK is not installed")
+    if name == "together":
+        from tests.fakes.together_host import TogetherHost as Host  # noqa: PLC0415 - it needs the SDK
+
+        base = Host().base
+    else:
+        from tests.fakes.fireworks_host import FireworksHost as Host  # noqa: PLC0415 - it needs the SDK
+
+        base = "qwen3-8b"
+        monkeypatch.setenv("FIREWORKS_ACCOUNT_ID", Host().account)
+    host = Host()
+    with served(host) as url:
+        settings = {"base_url": url, "api_key": host.key, "poll_interval": 0.01, "deployment": "d"}
+        one = FineTuneRunnable(f"{name}:{base}", **settings)
+        data = training_data()
+        for _ in range(2):
+            await asyncio.to_thread(asyncio.run, one.ainvoke(data))
+        del one
+        gc.collect()
+    assert len(host.jobs) == 1

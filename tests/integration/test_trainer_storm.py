@@ -9,14 +9,15 @@ import pytest
 
 from langchain_finetune.errors import JobCancelled, JobTimeoutError, TrainingFailed
 from langchain_finetune.hosts import OPENAI
-from langchain_finetune.trainers.clearing import Ending
-from langchain_finetune.trainers.connection import Connection
+from langchain_finetune.trainers.hosts.connection import Connection
 from langchain_finetune.trainers.job import FineTuneJob
-from langchain_finetune.trainers.job_state import JobState
-from langchain_finetune.trainers.site import Site
-from langchain_finetune.trainers.waiting import Patience
+from langchain_finetune.trainers.jobs.job_state import JobState
+from langchain_finetune.trainers.placing.clearing import Ending
+from langchain_finetune.trainers.placing.site import Site
+from langchain_finetune.trainers.waiting.wait import Patience
 from tests.fakes.colors import COLORS
-from tests.fakes.openai_host import FakeHost, Plan
+from tests.fakes.openai_host import FakeHost
+from tests.fakes.openai_plan import Plan
 from tests.fakes.storm import Clock, Storm
 
 NUM_LOOKS = 700

@@ -12,12 +12,14 @@ import pytest
 
 from finetune_server.storage.records import ALIAS_FIELD
 from langchain_finetune.evaluators import ModelComparison
-from langchain_finetune.trainers import connection, inventory, local_chat_model
-from langchain_finetune.trainers.key import ALIAS_FIELD as CLIENTS_ALIAS_FIELD
-from langchain_finetune.trainers.local_transport import Endpoint
-from langchain_finetune.trainers.shutdowns import LAST_JOB, SHUTDOWNS
+from langchain_finetune.trainers.hosts import connection
+from langchain_finetune.trainers.jobs.key import ALIAS_FIELD as CLIENTS_ALIAS_FIELD
+from langchain_finetune.trainers.local import chat_model as local_chat_model
+from langchain_finetune.trainers.local.transport import Endpoint
+from langchain_finetune.trainers.migration.inventory import inventory
+from langchain_finetune.trainers.preflight.shutdowns import LAST_JOB, SHUTDOWNS
 from tests.fakes.openai_account import OLD_MODEL, FakeAccount
-from tests.fakes.openai_host import Plan
+from tests.fakes.openai_plan import Plan
 from tests.fakes.training_rows import rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "openai-shutdown.md"

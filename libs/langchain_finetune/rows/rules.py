@@ -12,7 +12,9 @@ import orjson
 
 from langchain_finetune.runs import Reason
 
-_ROLES: Final = frozenset({"system", "user", "assistant", "tool", "function"})
+ROLES: Final = frozenset({"system", "user", "assistant", "tool", "function"})
+"""Of the messages of a supervised row."""
+
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SPECIAL_TOKEN: Final = re.compile(r"<\|(im_start|im_end|im_sep|endoftext|endofprompt|fim_\w+)\|>")
 _IMAGE_URL: Final = re.compile(r"https?://|data:image/(jpeg|jpg|png|webp);base64,", re.IGNORECASE)
@@ -38,17 +40,30 @@ def find_problem(row: Mapping[str, Any]) -> Problem | None:
 def find_problems(row: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield every rule that a row breaks."""
     messages = row["messages"]
-    declared = _declared(row)
+    yield from find_chat_problems(row)
+    yield from _answer_problems(messages[-1], f"messages[{len(messages) - 1}]")
+
+
+def find_chat_problems(chat: Mapping[str, Any], roles: frozenset[str] = ROLES) -> Iterator[Problem]:
+    """Yield every rule that a chat breaks, wherever it ends.
+
+    Args:
+        chat: Messages, and the tools that they have.
+        roles: The roles that there are.
+    """
+    messages = chat["messages"]
+    declared = _declared(chat)
     for schemas in ("tools", "functions"):
-        if len(row.get(schemas) or ()) > _MAX_SCHEMAS:
+        if len(chat.get(schemas) or ()) > _MAX_SCHEMAS:
             yield Problem(Reason.TOO_MANY_TOOLS, schemas)
     for name in declared:
         if not _NAME.fullmatch(name):
             yield Problem(Reason.INVALID_NAME, "tools")
     for index, message in enumerate(messages):
+        if message["role"] not in roles:
+            yield Problem(Reason.UNKNOWN_ROLE, f"messages[{index}].role")
         yield from _message_problems(message, f"messages[{index}]", declared)
     yield from _pairing_problems(messages)
-    yield from _answer_problems(messages[-1], f"messages[{len(messages) - 1}]")
     if _num_images(messages) > _MAX_IMAGES:
         yield Problem(Reason.TOO_MANY_IMAGES, "messages")
 
@@ -60,8 +75,6 @@ def _declared(row: Mapping[str, Any]) -> set[str]:
 
 
 def _message_problems(message: Message, field: str, declared: set[str]) -> Iterator[Problem]:
-    if message["role"] not in _ROLES:
-        yield Problem(Reason.UNKNOWN_ROLE, f"{field}.role")
     yield from _content_problems(message, f"{field}.content")
     for call in _calls(message):
         if not _NAME.fullmatch(call["name"]):

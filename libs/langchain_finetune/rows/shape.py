@@ -23,18 +23,24 @@ _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 def find_misshapes(row: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what keeps a row from being read as a chat: keys, types, missing parts."""
-    yield from _unknown_keys(row, _ROW_KEYS, "")
-    yield from _schemas(row)
-    messages = row.get("messages")
+    yield from find_unknown_keys(row, _ROW_KEYS)
+    yield from find_chat_misshapes(row)
+    yield from _learning(row.get("messages"))
+
+
+def find_chat_misshapes(chat: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with the messages and tools of a chat, whatever other keys it has."""
+    yield from _schemas(chat)
+    messages = chat.get("messages")
     if not isinstance(messages, list) or not messages:
         yield Problem(Reason.NO_MESSAGES, "messages")
         return
     for index, message in enumerate(messages):
-        yield from _message(message, f"messages[{index}]")
-    yield from _learning(messages)
+        yield from find_message_misshapes(message, f"messages[{index}]")
 
 
-def _unknown_keys(value: Mapping[str, Any], known: frozenset[str], place: str) -> Iterator[Problem]:
+def find_unknown_keys(value: Mapping[str, Any], known: frozenset[str], place: str = "") -> Iterator[Problem]:
+    """Yield the keys that the format does not have."""
     for key in value:
         if key not in known:
             shown = key if _KEY.fullmatch(key) else "(a key)"
@@ -62,14 +68,15 @@ def _wrapped(tool: Any) -> Any:
     return tool.get("function") if is_function else None
 
 
-def _message(message: Any, place: str) -> Iterator[Problem]:
+def find_message_misshapes(message: Any, place: str) -> Iterator[Problem]:
+    """Yield what is wrong with the parts of a message that stands at a place."""
     if not isinstance(message, dict):
         yield Problem(Reason.UNKNOWN_MESSAGE, place)
         return
     if not isinstance(message.get("role"), str):
         yield Problem(Reason.UNKNOWN_ROLE, f"{place}.role")
         return
-    yield from _unknown_keys(message, _MESSAGE_KEYS, place)
+    yield from find_unknown_keys(message, _MESSAGE_KEYS, place)
     if not isinstance(message.get("name"), str | None):
         yield Problem(Reason.UNKNOWN_MESSAGE, f"{place}.name")
     if not isinstance(message.get("refusal"), str | None):
@@ -124,10 +131,10 @@ def _is_called(function: Any) -> bool:
     )
 
 
-def _learning(messages: list[Any]) -> Iterator[Problem]:
+def _learning(messages: Any) -> Iterator[Problem]:
     weights = [
         message.get("weight", 1)
-        for message in messages
+        for message in (messages if isinstance(messages, list) else ())
         if isinstance(message, dict) and message.get("role") == "assistant"
     ]
     if weights and all(weight == 0 and not isinstance(weight, bool) for weight in weights):

@@ -8,12 +8,12 @@ from langchain_openai import ChatOpenAI
 
 from langchain_finetune.handles import OWN_TRAFFIC_KEY
 from langchain_finetune.hosts import OPENAI
-from langchain_finetune.trainers.base_names import base_of, without_date
-from langchain_finetune.trainers.connection import Connection
-from langchain_finetune.trainers.job_state import JobState
-from langchain_finetune.trainers.key import DATA_FIELD
-from langchain_finetune.trainers.local_chat_model import LocalChatOpenAI
-from langchain_finetune.trainers.openai_clients import account_of
+from langchain_finetune.trainers.hosts.connection import Connection
+from langchain_finetune.trainers.hosts.openai_clients import account_of
+from langchain_finetune.trainers.jobs.base_names import base_of, without_date
+from langchain_finetune.trainers.jobs.job_state import JobState
+from langchain_finetune.trainers.jobs.key import DATA_FIELD
+from langchain_finetune.trainers.local.chat_model import LocalChatOpenAI
 
 
 def ready_chat_model(

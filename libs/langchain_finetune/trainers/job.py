@@ -8,25 +8,23 @@ from typing import Any, Final, NamedTuple
 
 from langchain_openai import ChatOpenAI
 
-from langchain_finetune.errors import FineTuneError, HostError, JobError, JobTimeoutError
+from langchain_finetune.errors import HostError, JobError, JobTimeoutError
 from langchain_finetune.trainers.chat_model import ready_chat_model
-from langchain_finetune.trainers.checkpoints import choose_checkpoint
-from langchain_finetune.trainers.clearing import Ending
-from langchain_finetune.trainers.connection import Connection, silence
-from langchain_finetune.trainers.exchange import Exchange, JobProgress, Sleep, settle, within
-from langchain_finetune.trainers.failure import files_of
-from langchain_finetune.trainers.job_state import FAILED, SUCCEEDED, Checkpoint, JobState, read_metrics
-from langchain_finetune.trainers.openai_clients import Endpoint
-from langchain_finetune.trainers.openai_errors import is_transient
-from langchain_finetune.trainers.protocol import HostProtocol
-from langchain_finetune.trainers.reports import Reports
-from langchain_finetune.trainers.result_file import parse_result_file
-from langchain_finetune.trainers.waiting import Circumstances, Patience, require_success, wait_for_job
+from langchain_finetune.trainers.exchange import Exchange, JobProgress, Sleep, settle
+from langchain_finetune.trainers.hosts.connection import Connection, silence
+from langchain_finetune.trainers.hosts.openai_clients import Endpoint
+from langchain_finetune.trainers.hosts.protocol import HostProtocol
+from langchain_finetune.trainers.hosts.refusals import is_transient
+from langchain_finetune.trainers.jobs.checkpoints import choose_checkpoint
+from langchain_finetune.trainers.jobs.job_state import FAILED, SUCCEEDED, Checkpoint, JobState, read_metrics
+from langchain_finetune.trainers.jobs.result_file import parse_result_file
+from langchain_finetune.trainers.placing.clearing import Ending
+from langchain_finetune.trainers.waiting.failure import files_of
+from langchain_finetune.trainers.waiting.leaving import Leaving
+from langchain_finetune.trainers.waiting.reports import Reports
+from langchain_finetune.trainers.waiting.wait import Circumstances, Patience, require_success, wait_for_job
 
 logger = logging.getLogger(__name__)
-
-_CANCEL_SECONDS: Final = 10.0
-"""Longest wait for the host's answer when an interrupt cancels a job."""
 
 _NUM_LAST_EVENTS: Final = 20
 
@@ -170,15 +168,16 @@ class FineTuneJob:
         reports = Reports(on_progress)
         try:
             self._state = self._connection.run(self._wait(), reports)
+            # Where a host deploys, this takes its time too.
+            return self.to_chat_model()
         except KeyboardInterrupt:
             reports.leave()
-            self._leave_or_cancel()
+            self._state = self._leaving.leave()
             raise
         except (HostError, JobTimeoutError):
             reports.leave()
-            self._say_how_to_come_back()
+            self._leaving.say_how_to_come_back()
             raise
-        return self.to_chat_model()
 
     async def aresult(
         self, on_progress: Callable[[JobProgress], Awaitable[None] | None] = silence
@@ -199,19 +198,20 @@ class FineTuneJob:
         reports = Reports(on_progress)
         try:
             self._state = await self._connection.arun(self._wait(), reports)
+            # Where a host deploys, this takes its time too.
+            return await self.ato_chat_model()
         except asyncio.CancelledError:
             await settle(reports.leave())
-            await self._aleave_or_cancel()
+            self._state = await self._leaving.aleave()
             raise
         except (HostError, JobTimeoutError):
             await settle(reports.leave())
-            self._say_how_to_come_back()
+            self._leaving.say_how_to_come_back()
             raise
         except KeyboardInterrupt:
             # The loop has stopped: nothing can be awaited any more.
-            self._say_how_to_come_back()
+            self._leaving.say_how_to_come_back()
             raise
-        return await self.ato_chat_model()
 
     def cancel(self) -> str:
         """Ask the host to end the job, and return its state."""
@@ -389,58 +389,13 @@ class FineTuneJob:
     def _ready(self, named: _Named) -> ChatOpenAI:
         return ready_chat_model(named.job, named.model, self._connection, self._chat_model_kwargs, named.name)
 
-    def _leave_or_cancel(self) -> None:
-        if not self._patience.cancel_on_interrupt:
-            self._say_how_to_come_back()
-            return
-        try:
-            self._state = self._connection.run(self._bounded_cancel())
-        except KeyboardInterrupt:
-            self._say_how_to_come_back()
-            raise
-        except FineTuneError as e:
-            self._say_not_cancelled(e)
-        else:
-            self._say_cancelled()
+    @property
+    def _leaving(self) -> Leaving:
+        def cancel() -> Exchange[JobState]:
+            return self._ending.after_look(self._protocol.cancel_job(self.id))
 
-    async def _aleave_or_cancel(self) -> None:
-        if not self._patience.cancel_on_interrupt:
-            self._say_how_to_come_back()
-            return
-        cancelling = self._connection.arun(self._bounded_cancel())
-        task = asyncio.ensure_future(asyncio.wait_for(cancelling, _CANCEL_SECONDS))
-        try:
-            self._state = await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.cancel()
-            self._say_how_to_come_back()
-            raise
-        except (FineTuneError, TimeoutError) as e:
-            self._say_not_cancelled(e)
-        else:
-            self._say_cancelled()
-
-    def _bounded_cancel(self) -> Exchange[JobState]:
-        return within(self._ending.after_look(self._protocol.cancel_job(self.id)), _CANCEL_SECONDS)
-
-    def _say_cancelled(self) -> None:
-        logger.warning("stopped waiting for job %s and cancelled it: it is %s", self.id, self._state.status)
-
-    def _say_not_cancelled(self, error: Exception) -> None:
-        logger.warning("job %s could not be cancelled: %s", self.id, str(error) or type(error).__name__)
-        self._say_how_to_come_back()
-
-    def _say_how_to_come_back(self) -> None:
-        host = self._connection.host
-        logger.warning(
-            "stopped waiting for job %s; it goes on at %s. Come back with "
-            'FineTuneRunnable("%s:%s").attach("%s"), or run the same pipe again.',
-            self.id,
-            host.title,
-            host.name,
-            self._state.base,
-            self.id,
-        )
+        cancels = self._patience.cancel_on_interrupt and not self._state.is_terminal
+        return Leaving(self._state, self._connection, cancel if cancels else None)
 
 
 def _metrics(events: list[dict[str, Any]]) -> list[dict[str, float]]:

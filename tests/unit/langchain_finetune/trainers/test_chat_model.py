@@ -8,10 +8,10 @@ from langchain_openai import ChatOpenAI
 
 from langchain_finetune.hosts import LOCAL, OPENAI
 from langchain_finetune.trainers.chat_model import base_of, ready_chat_model
-from langchain_finetune.trainers.connection import Connection
-from langchain_finetune.trainers.job_state import JobState
-from langchain_finetune.trainers.local_chat_model import LocalChatOpenAI
-from langchain_finetune.trainers.local_transport import Endpoint
+from langchain_finetune.trainers.hosts.connection import Connection
+from langchain_finetune.trainers.jobs.job_state import JobState
+from langchain_finetune.trainers.local.chat_model import LocalChatOpenAI
+from langchain_finetune.trainers.local.transport import Endpoint
 
 TUNED = "ft:gpt-4.1-mini-2025-04-14:me::a1b2c3d4"
 

@@ -25,8 +25,9 @@ from langchain_finetune.handles import TrainingData
 from langchain_finetune.trainers import FineTuneJob, FineTuneRunnable
 from tests.fakes.clients import clients, trainer_at
 from tests.fakes.colors import COLORS
-from tests.fakes.openai_host import FakeHost, Plan
-from tests.fakes.openai_host import HostError as Refusal
+from tests.fakes.openai_answers import HostError as Refusal
+from tests.fakes.openai_host import FakeHost
+from tests.fakes.openai_plan import Plan
 from tests.fakes.training_rows import file_of, rows, training_data
 
 BASE = "gpt-4.1-mini-2025-04-14"

@@ -16,8 +16,8 @@ from langchain_finetune.errors import (
 )
 from langchain_finetune.hosts import CUSTOM, HOSTS
 from langchain_finetune.trainers import FineTuneRunnable
-from langchain_finetune.trainers.connection import Connection
-from langchain_finetune.trainers.protocol import protocol_of
+from langchain_finetune.trainers.hosts.connection import Connection
+from langchain_finetune.trainers.hosts.protocol import protocol_of
 from tests.fakes.azure_host import AzureHost
 from tests.fakes.clients import clients, trainer_at, trainer_of
 from tests.fakes.colors import COLORS
@@ -132,7 +132,7 @@ async def test_rows_for_another_method_are_refused(color, method):
 
 async def test_dpo_is_told_with_its_hyperparameters(color):
     host = FakeHost()
-    data = training_data().model_copy(update={"method": "dpo"})
+    data = training_data(method="dpo")
     await color(trainer_at(host, method="dpo", hyperparameters={"beta": 0.1}), "invoke", data)
     [request] = host.sent("POST", "/fine_tuning/jobs")
     assert request.body["method"] == {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.1}}}
@@ -146,7 +146,7 @@ async def test_reinforcement_is_passed_through(color):
         method_settings={"grader": GRADER},
         hyperparameters={"eval_samples": 2},
     )
-    await color(trainer, "invoke", rows(10))
+    await color(trainer, "invoke", training_data(method="reinforcement"))
     [request] = host.sent("POST", "/fine_tuning/jobs")
     settings = {"grader": GRADER, "hyperparameters": {"eval_samples": 2}}
     assert request.body["method"] == {"type": "reinforcement", "reinforcement": settings}
@@ -154,14 +154,15 @@ async def test_reinforcement_is_passed_through(color):
 
 async def test_another_grader_and_other_fields_are_another_order(color):
     host = FakeHost()
+    data = training_data(method="reinforcement")
     wandb = [{"type": "wandb", "wandb": {"project": "p"}}]
     for settings in (
         {"method_settings": {"grader": GRADER}},
         {"method_settings": {"grader": GRADER | {"operation": "ne"}}},
         {"method_settings": {"grader": GRADER}, "extra_body": {"integrations": wandb}},
     ):
-        await color(trainer_at(host, method="reinforcement", **settings), "invoke", rows(10))
-        await color(trainer_at(host, method="reinforcement", **settings), "invoke", rows(10))
+        for _ in range(2):
+            await color(trainer_at(host, method="reinforcement", **settings), "invoke", data)
     assert len(host.jobs) == 3
     assert list(host.sent("POST", "/fine_tuning/jobs")[-1].body["integrations"]) == wandb
 
@@ -174,7 +175,7 @@ async def test_the_embedded_server_refuses_preferences(color):
 @pytest.mark.parametrize("name", ["together", "fireworks"])
 def test_a_missing_sdk_is_told_with_the_pip_line(monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, f"langchain_finetune.trainers.{name}_protocol", raising=False)
+    monkeypatch.delitem(sys.modules, f"langchain_finetune.trainers.hosts.{name}_protocol", raising=False)
     with pytest.raises(MissingExtraError, match=rf'pip install "langchain-finetune\[{name}\]"'):
         Connection(HOSTS[name])
 

@@ -16,8 +16,9 @@ from langchain_finetune.errors import (
 )
 from tests.fakes.clients import trainer_at
 from tests.fakes.colors import COLORS
-from tests.fakes.openai_host import FakeHost, Plan
-from tests.fakes.openai_host import HostError as Refusal
+from tests.fakes.openai_answers import HostError as Refusal
+from tests.fakes.openai_host import FakeHost
+from tests.fakes.openai_plan import Plan
 from tests.fakes.training_rows import training_data
 
 

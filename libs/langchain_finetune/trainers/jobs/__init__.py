@@ -1,0 +1,1 @@
+"""Orders and jobs as plain data: the key, the state, checkpoints, figures."""

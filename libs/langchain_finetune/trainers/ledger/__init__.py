@@ -1,0 +1,1 @@
+"""What this machine has ordered and uploaded, written down before it is done."""

@@ -1,0 +1,1 @@
+"""The embedded server as a process of its own: found or started, revived, stopped."""

@@ -1,0 +1,1 @@
+"""An order becomes one job: looked up, uploaded, created, reconciled, cleared away."""
