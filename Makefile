@@ -12,6 +12,9 @@ TEST ?=
 # How much chaos.
 CHAOS_POINTS ?= 100
 FUZZ_EXAMPLES ?= 500
+# How many damaged runs are read; another seed damages other places.
+FUZZ_MUTANTS ?= 100000
+FUZZ_SEED ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +27,7 @@ CLEAN_ENV := env -u LANGSMITH_TRACING -u LANGSMITH_API_KEY -u LANGSMITH_GATEWAY 
 	-u FIREWORKS_BASE_URL HF_HUB_OFFLINE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test unit integration chaos conformance test-min lint type format bench clean
+.PHONY: help install run test unit integration fuzz chaos conformance test-min lint type format bench clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +53,10 @@ conformance: export CONFORMANCE_WITHOUT := $(or $(WITHOUT),$(CONFORMANCE_WITHOUT
 conformance: $(VENV)/.developing  ## Test any host of the protocol, BASE_URL=... API_KEY=... MODEL=... (or the embedded server)
 	$(CLEAN_ENV) $(BIN)/python -m pytest --timeout=7200 tests/conformance
 
+fuzz: $(VENV)/.developing  ## Read 100,000 recorded runs that were damaged: no exception, no hang, no silent loss (two minutes)
+	$(CLEAN_ENV) FUZZ_MUTANTS=$(FUZZ_MUTANTS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest -n auto --timeout 3600 \
+		--disable-socket --allow-unix-socket tests/unit/langchain_finetune/runs/test_mutations.py
+
 chaos: $(VENV)/.developing  ## Kill servers and trainings at 100 seeded points, clients at 200, and fuzz the API (40 minutes)
 	$(CLEAN_ENV) CHAOS_POINTS=$(CHAOS_POINTS) $(BIN)/python -m pytest tests/chaos
 	$(CLEAN_ENV) FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --timeout 3600 tests/integration/test_server_fuzz.py
@@ -70,8 +77,8 @@ format: $(VENV)/.developing  ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.developing  ## Measure the pipe, the server and the trainer, and print a table of each
-	$(BIN)/python benchmarks/pipe.py
+bench: $(VENV)/.developing  ## Measure loading and converting, the server and the trainer, and print a table of each
+	$(BIN)/python benchmarks/runs.py
 	@echo
 	$(BIN)/python benchmarks/server.py
 	@echo

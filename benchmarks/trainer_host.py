@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.fakes import loopback
 from tests.fakes.loopback import Request, Response
-from tests.fakes.openai_host import FakeHost, Plan
+from tests.fakes.openai_host import FakeHost
+from tests.fakes.openai_plan import Plan
 
 _KEPT_BYTES = 64 * 1024
 _BLOCK_BYTES = 1024 * 1024

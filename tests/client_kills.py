@@ -16,7 +16,8 @@ from typing import Any
 
 from tests.client_zygote import BASE, Errand
 from tests.fakes.loopback import Moment, Request
-from tests.fakes.openai_host import FakeHost, Manners
+from tests.fakes.openai_host import FakeHost
+from tests.fakes.openai_plan import Manners
 from tests.fakes.training_rows import training_data
 
 STAGES = (

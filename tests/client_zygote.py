@@ -17,7 +17,7 @@ import openai
 
 from langchain_finetune import FineTuneRunnable
 from langchain_finetune.handles import TrainingData
-from langchain_finetune.trainers import reconciling, uploading
+from langchain_finetune.trainers.placing import reconciling, uploading
 
 BASE = "gpt-4.1-mini-2025-04-14"
 

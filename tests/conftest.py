@@ -3,9 +3,14 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 # Where a kill went wrong is asserted outside of the tests' own files.
 pytest.register_assert_rewrite("tests.kill_aims", "tests.kill_points")
+
+# A machine may be as busy as it likes: no example of a property has a deadline.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _AMBIENT_PREFIXES = ("OPENAI_", "AZURE_", "LANGSMITH_", "LANGCHAIN_", "ANTHROPIC_", "HF_TOKEN", "NEBIUS_")
 

@@ -4,7 +4,8 @@
 python examples/calculator/run.py
 ```
 
-The pipe is `train`, below; the rest shows what came out.
+The pipe is `train`, below; the rest shows what came out. `--record` records the runs first, as an application
+of your own would, and trains from that file.
 """
 
 import argparse
@@ -20,11 +21,13 @@ from chain import build_chain
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
-from questions import notebook_questions
+from questions import all_questions, notebook_questions
+from record import record
 
 from langchain_finetune import (
     FineTuneError,
     FineTuneRunnable,
+    LangSmithRunChatLoader,
     ModelComparison,
     ProgressPrinter,
     RunExportLoader,
@@ -39,20 +42,36 @@ SEED: Final = 1193608813
 """Of the training: every run makes the same model. With other seeds it misses a few questions."""
 QUESTION: Final = "What's 56/7?"
 
-LOADER: Final = RunExportLoader(HERE / "runs.jsonl", feedback={"user_score": 1})
+RECORDED: Final = HERE / "out" / "runs.sqlite"
+
+Loader = RunExportLoader | LangSmithRunChatLoader
+WELL_RATED: Final = {"user_score": 1}
 # This seed holds none of the notebook's twenty out, so that `--notebook-only` is asked the same questions.
 CONVERTER: Final = TrainingDataConverter(validation_fraction=0.04, test_fraction=0.28, seed=5059)
 
 
-def train(trainer: FineTuneRunnable, config: RunnableConfig) -> ChatOpenAI:
+def shipped_runs() -> Loader:
+    """Return the well-rated runs of the file that comes with the example."""
+    return RunExportLoader(HERE / "runs.jsonl", feedback=WELL_RATED)
+
+
+def newly_recorded_runs() -> Loader:
+    """Record the application into a file of its own, and return the well-rated runs of it."""
+    RECORDED.parent.mkdir(exist_ok=True)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{RECORDED}{suffix}").unlink(missing_ok=True)
+    return LangSmithRunChatLoader(client=record(all_questions(), RECORDED), feedback=WELL_RATED)
+
+
+def train(loader: Loader, trainer: FineTuneRunnable, config: RunnableConfig) -> ChatOpenAI:
     """Recorded runs in, a tuned chat model out."""
-    pipeline = LOADER | CONVERTER | trainer
+    pipeline = loader | CONVERTER | trainer
     return pipeline.invoke({}, config)
 
 
-def train_on_the_notebook(trainer: FineTuneRunnable, config: RunnableConfig) -> ChatOpenAI:
+def train_on_the_notebook(loader: Loader, trainer: FineTuneRunnable, config: RunnableConfig) -> ChatOpenAI:
     """Train on the notebook's twenty alone; the model is compared on what `train` holds out."""
-    data = (LOADER | CONVERTER).invoke({}, config)
+    data = (loader | CONVERTER).invoke({}, config)
     twenty = {question.text for question in notebook_questions()}
     with data.train.open() as lines:
         rows = [row for row in map(json.loads, lines) if row["messages"][1]["content"] in twenty]
@@ -73,11 +92,11 @@ class Figures(BaseCallbackHandler):
         self.seen |= data
 
 
-def run(base: str, *, is_notebook_only: bool) -> dict[str, Any]:
+def run(loader: Loader, base: str, *, is_notebook_only: bool) -> dict[str, Any]:
     """Train, compare, ask; return the figures."""
     started, figures, trainer = time.monotonic(), Figures(), FineTuneRunnable(base, seed=SEED)
     config: RunnableConfig = {"callbacks": [ProgressPrinter(), figures]}
-    model = (train_on_the_notebook if is_notebook_only else train)(trainer, config)
+    model = (train_on_the_notebook if is_notebook_only else train)(loader, trainer, config)
     report = ModelComparison().invoke(model, config)
     return {
         "base_exact": report.base_exact,
@@ -130,6 +149,7 @@ def main() -> int:
         description="Recorded runs in, a tuned model out, compared with its base."
     )
     parser.add_argument("--notebook-only", action="store_true", help="train on the notebook's twenty alone")
+    parser.add_argument("--record", action="store_true", help="record the runs anew and train from that file")
     parser.add_argument("--base", default=BASE, help="provider:base to train; %(default)s if absent")
     parser.add_argument("--keep-server", action="store_true", help="leave the local server running")
     options = parser.parse_args()
@@ -137,7 +157,8 @@ def main() -> int:
         with ExitStack() as afterwards:
             if not options.keep_server:
                 afterwards.callback(langchain_finetune, ["stop"])
-            figures = run(options.base, is_notebook_only=options.notebook_only)
+            loader = newly_recorded_runs() if options.record else shipped_runs()
+            figures = run(loader, options.base, is_notebook_only=options.notebook_only)
     except FineTuneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from langchain_finetune.evaluators import ComparisonReport, ModelComparison
     from langchain_finetune.handles import ChatSessionFile, RecordedSession, RunSelection, TrainingData
     from langchain_finetune.loaders import (
+        ChatLoaderRunnable,
+        LangSmithDatasetChatLoader,
         LangSmithRunChatLoader,
         RunExportLoader,
         convert_messages_for_finetuning,
     )
+    from langchain_finetune.loaders.run_recorder import RunRecorder
+    from langchain_finetune.loaders.run_store import RunStore
     from langchain_finetune.trainers import (
         FineTuneJob,
         FineTuneRunnable,
@@ -38,12 +42,14 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ChatLoaderRunnable",
     "ChatSessionFile",
     "ComparisonReport",
     "FineTuneError",
     "FineTuneJob",
     "FineTuneRunnable",
     "Inventory",
+    "LangSmithDatasetChatLoader",
     "LangSmithRunChatLoader",
     "Migration",
     "ModelComparison",
@@ -51,7 +57,9 @@ __all__ = [
     "ProgressPrinter",
     "RecordedSession",
     "RunExportLoader",
+    "RunRecorder",
     "RunSelection",
+    "RunStore",
     "TrainingData",
     "TrainingDataConverter",
     "__version__",
@@ -61,12 +69,14 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "ChatLoaderRunnable": "loaders",
     "ChatSessionFile": "handles",
     "ComparisonReport": "evaluators",
     "FineTuneError": "errors",
     "FineTuneJob": "trainers",
     "FineTuneRunnable": "trainers",
     "Inventory": "trainers",
+    "LangSmithDatasetChatLoader": "loaders",
     "LangSmithRunChatLoader": "loaders",
     "Migration": "trainers",
     "ModelComparison": "evaluators",
@@ -74,7 +84,9 @@ _HOMES: Final = {
     "ProgressPrinter": "cli.progress",
     "RecordedSession": "handles",
     "RunExportLoader": "loaders",
+    "RunRecorder": "loaders.run_recorder",
     "RunSelection": "handles",
+    "RunStore": "loaders.run_store",
     "TrainingData": "handles",
     "TrainingDataConverter": "converters",
     "ainventory": "trainers",

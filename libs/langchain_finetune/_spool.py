@@ -375,7 +375,7 @@ class Cleaned:
     """What `clean` removed."""
 
     num_sessions: int
-    """Directories of recorded sessions."""
+    """Directories of recorded sessions, and of queries that were broken off."""
     num_data: int
     """Directories of training rows."""
     num_bytes: int
@@ -384,19 +384,21 @@ class Cleaned:
 def clean(older_than_days: float) -> Cleaned:
     """Remove recorded sessions and training rows last written more than so many days ago.
 
-    The embedded server's own state and the results of comparisons stay.
+    The embedded server's own state, snapshots, and the results of comparisons stay.
     """
     limit = time.time() - older_than_days * 86_400
     counts: dict[str, int] = {}
     num_bytes = 0
-    for room in ("sessions", "data"):
+    for room in ("sessions", "queries", "data"):
         stale = [path for path in _directories(state_directory() / room) if path.stat().st_mtime <= limit]
         for path in stale:
             num_bytes += sum(file.stat().st_size for file in path.iterdir())
             with _storage(path):
                 shutil.rmtree(path)
         counts[room] = len(stale)
-    return Cleaned(num_sessions=counts["sessions"], num_data=counts["data"], num_bytes=num_bytes)
+    return Cleaned(
+        num_sessions=counts["sessions"] + counts["queries"], num_data=counts["data"], num_bytes=num_bytes
+    )
 
 
 def _directories(room: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_finetune._spool import Spool, publish_training_data
-from langchain_finetune.handles import TrainingData
+from langchain_finetune.handles import Method, TrainingData
 
 TOOL = {
     "type": "function",
@@ -39,12 +39,38 @@ def tool_row(number: int) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": f"Reckon {number}"}, answer], "tools": [TOOL]}
 
 
+def preference_row(number: int) -> dict[str, Any]:
+    """A row of preferences: a conversation with a tool, and two answers to it."""
+    reckoned = {"role": "assistant", "content": None, "tool_calls": [call(arguments=f'{{"num1": {number}}}')]}
+    told = {"role": "tool", "tool_call_id": "call_1", "content": str(number)}
+    return {
+        "input": {
+            "messages": [{"role": "user", "content": f"Reckon {number}"}, reckoned, told],
+            "tools": [TOOL],
+            "parallel_tool_calls": True,
+        },
+        "preferred_output": [{"role": "assistant", "content": f"It is {number}."}],
+        "non_preferred_output": [{"role": "assistant", "content": "I cannot say."}],
+    }
+
+
+def graded_row(number: int) -> dict[str, Any]:
+    """A row for reinforcement, with what its grader reads."""
+    asked = {"role": "user", "content": f"What is {number}?"}
+    return {"messages": [{"role": "developer", "content": "Be short."}, asked], "answer": {"is": number}}
+
+
+ROW_OF = {"supervised": tool_row, "dpo": preference_row, "reinforcement": graded_row}
+
+
 def rows(count: int = 12) -> list[dict[str, Any]]:
     """Rows enough for any host."""
     return [text_row(number) for number in range(count)]
 
 
-def training_data(num_train: int = 12, num_validation: int = 2, num_test: int = 3) -> TrainingData:
+def training_data(
+    num_train: int = 12, num_validation: int = 2, num_test: int = 3, method: Method = "supervised"
+) -> TrainingData:
     """Training data as it lies in the state directory."""
     counts = {"train": num_train, "validation": num_validation, "test": num_test}
     with Spool("data") as spool:
@@ -52,9 +78,9 @@ def training_data(num_train: int = 12, num_validation: int = 2, num_test: int = 
         number = 0
         for split, count in counts.items():
             for _ in range(count):
-                writers[split].write(tool_row(number))
+                writers[split].write(ROW_OF[method](number))
                 number += 1
-        return publish_training_data(spool, writers, num_runs=number)
+        return publish_training_data(spool, writers, num_runs=number, method=method)
 
 
 def file_of(directory: Path, content: list[dict[str, Any]]) -> Path:

@@ -20,10 +20,11 @@ from langchain_finetune.errors import (
     MissingExtraError,
     ServerStartError,
 )
-from langchain_finetune.trainers import local, local_stop
-from langchain_finetune.trainers.local import LocalServer, local_server
-from langchain_finetune.trainers.local_chat_model import LocalChatOpenAI
-from langchain_finetune.trainers.local_stop import stop_server
+from langchain_finetune.trainers.local import server as local
+from langchain_finetune.trainers.local import stop as local_stop
+from langchain_finetune.trainers.local.chat_model import LocalChatOpenAI
+from langchain_finetune.trainers.local.server import LocalServer, local_server
+from langchain_finetune.trainers.local.stop import stop_server
 
 STUB = Path(__file__).parents[1] / "fakes" / "stub_server"
 
@@ -86,8 +87,8 @@ def test_it_is_started_once_and_found_again(directory):
 
 def test_threads_and_processes_that_start_it_together_end_with_one(directory):
     code = (
-        "from langchain_finetune.trainers import local; local._EXTRA = ();"
-        "from langchain_finetune.trainers.local import LocalServer; from pathlib import Path;"
+        "from langchain_finetune.trainers.local import server as local; local._EXTRA = ();"
+        "from langchain_finetune.trainers.local.server import LocalServer; from pathlib import Path;"
         f"print(LocalServer(Path({str(directory)!r})).endpoint().base_url)"
     )
     found = []

@@ -8,9 +8,10 @@ import pytest
 
 from finetune_server.cli.serve import read_settings, serve_parser
 from finetune_server.config import Timing
-from langchain_finetune import errors
+from langchain_finetune import errors, loaders
 from langchain_finetune.hosts import FACTS_DATE, HOSTS
 from langchain_finetune.runs import Reason
+from langchain_finetune.runs.dialects import DIALECTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +29,18 @@ def test_every_error_is_listed():
 def test_every_reason_is_listed():
     listed = (ROOT / "docs" / "errors.md").read_text()
     assert [reason for reason in Reason if f"| `{reason.value}` |" not in listed] == []
+
+
+def test_every_dialect_is_listed_in_the_order_in_which_they_are_tried():
+    page = (ROOT / "docs" / "runs.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \| .* \| ", page, re.MULTILINE)[: len(DIALECTS)] == [
+        dialect.__name__.rpartition(".")[2] for dialect in DIALECTS
+    ]
+
+
+def test_every_loader_has_its_place_in_the_page_on_loaders():
+    page = (ROOT / "docs" / "loaders.md").read_text()
+    assert [name for name in loaders.__all__ if "Loader" in name and f"`{name}`" not in page] == []
 
 
 def test_every_make_target_in_the_documents_exists():
@@ -105,12 +118,13 @@ def test_every_defense_names_a_test_and_a_file_that_exist():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "SECURITY.md", *(f"docs/{n}.md" for n in ("server", "security"))]
+    "page",
+    ["README.md", "SECURITY.md", *(str(it.relative_to(ROOT)) for it in sorted(ROOT.glob("docs/*.md")))],
 )
 def test_every_link_between_the_documents_leads_somewhere(page):
     path = ROOT / page
     links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", path.read_text())
-    assert links
+    assert links or page.startswith("docs/")
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
@@ -130,7 +144,7 @@ def _can_do(host):
     cells = (
         f"`{host.name}`",
         ", ".join(name for name in ("supervised", "dpo", "reinforcement") if name in host.methods),
-        f"{host.min_examples} to {host.max_examples}" if host.max_examples else f"from {host.min_examples}",
+        f"{host.min_examples} to {host.max_examples:,}" if host.max_examples else f"from {host.min_examples}",
         f"{host.max_file_bytes:,}" if host.max_file_bytes else "any",
         suffix,
         _yes(host.has_seed),

@@ -90,7 +90,7 @@ def _become(command: list[str]) -> int:
 
 def _stop(state_dir: Path | None) -> int:
     # The trainers bring in langchain-openai, which takes seconds, and only this command needs them.
-    from langchain_finetune.trainers.local_stop import stop_server  # noqa: PLC0415
+    from langchain_finetune.trainers.local.stop import stop_server  # noqa: PLC0415
 
     directory = state_dir.absolute() if state_dir else _server_directory()
     if stop_server(directory, tell=lambda line: print(line, file=sys.stderr, flush=True)):

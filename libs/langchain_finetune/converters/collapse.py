@@ -93,7 +93,12 @@ class Trajectories:
 
 
 def weighted(row: Row, targets: frozenset[int]) -> Row:
-    """Return a row that is trained on in its answer and in those answers of its history, and nowhere else."""
+    """Return a row that is trained on in its answer and in those answers of its history, and nowhere else.
+
+    A row that has weights of its own, as datasets and chats do, says itself what is trained on.
+    """
+    if any("weight" in message for message in row["messages"]):
+        return row
     num_answers = sum(message["role"] == "assistant" for message in row["messages"])
     if len(targets) == num_answers - 1:
         return row  # all of them: what a row without weights means

@@ -10,9 +10,11 @@ Row = dict[str, Any]
 def render(session: RecordedSession) -> Row:
     """Return the prompt with the answer as its last message, and the schemas that the call carried.
 
+    What a person wrote in place of the answer is the answer that is trained on.
+
     Further candidates are not trained on. The training format has no developer role: it is the system's.
     """
-    row: Row = {"messages": [*map(_message, session.messages), session.answer]}
+    row: Row = {"messages": [*map(_message, session.messages), session.correction or session.answer]}
     if session.tools:
         row["tools"] = session.tools
         if session.parallel_tool_calls is not None:

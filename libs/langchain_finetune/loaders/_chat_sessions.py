@@ -39,7 +39,8 @@ class RecordedChatSession(ChatSession, total=False):
 def chat_sessions(path: Path) -> Iterator[RecordedChatSession]:
     """Yield the sessions of a file as messages, the answer last."""
     for row in read_jsonl(path):
-        session = RecordedChatSession(messages=[_message(it) for it in (*row["messages"], row["answer"])])
+        answer = row["correction"] or row["answer"]
+        session = RecordedChatSession(messages=[_message(it) for it in (*row["messages"], answer)])
         if row["functions"]:
             session["functions"] = row["functions"]
         if row["tools"]:

@@ -1,208 +1,163 @@
-"""LangSmith's run queries; the one module that calls them.
+"""LangSmith's HTTP API: the one module of the loaders that calls it.
 
-`list_runs` is the query that every LangSmith answers, cloud and self-hosted. It pages by itself; a `limit` is
-never passed on, because the server refuses more than 100 a page.
+Requests go through the SDK's own HTTP client, `langsmith.Langsmith`, with the address, the key and the
+workspace of the `langsmith.Client` at hand. Not through `Client.list_runs`: it is removed after 2027-01-31,
+it downloads attachments unasked, and its three quick retries are shorter than the limits' windows. So there
+are no retries here but our own, each of which is paid from one budget.
 """
 
-import json
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+import threading
+from collections.abc import Mapping
 from typing import Any, Final
 
+import httpx2
 import langsmith
-import langsmith.schemas
-from langsmith.utils import (
-    LangSmithAuthError,
-    LangSmithConnectionError,
-    LangSmithError,
-    LangSmithNotFoundError,
-    LangSmithRequestTimeout,
-)
+import langsmith.utils
 
-from langchain_finetune.errors import (
-    AuthenticationFailedError,
-    FineTuneError,
-    HostError,
-    HostUnreachableError,
-    SelectionError,
-)
-from langchain_finetune.handles import RunSelection
-from langchain_finetune.runs import feedback_of, trace_id_of
+from langchain_finetune._parsing import loads
+from langchain_finetune.errors import AuthenticationFailedError, SourceError
+from langchain_finetune.loaders._langsmith_errors import clear_error, is_passing, retry_after_of, status_of
+from langchain_finetune.loaders._pacing import Budget, budget_for
 
-PAGE: Final = 100
-"""Most runs that LangSmith returns, or looks up by id, in one call."""
+MOST_ATTEMPTS: Final = 8
+"""Attempts at one request: about four minutes, where the host does not ask for more."""
 
-_RUN_COLUMNS: Final = [
-    "id",
-    "trace_id",
-    "parent_run_id",
-    "session_id",
-    "dotted_order",
-    "name",
-    "run_type",
-    "start_time",
-    "end_time",
-    "inputs",
-    "outputs",
-    "extra",
-    "error",
-    "status",
-    "tags",
-    "feedback_stats",
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-]
-"""What is read of a run. Not among them: `s3_urls`, for which the SDK downloads every attachment."""
-
-_ROOT_COLUMNS: Final = ["id", "trace_id", "name", "run_type", "start_time", "feedback_stats"]
-
-Run = Mapping[str, Any]
+_TIMEOUT_SECONDS: Final = 120.0
+_TOO_MANY: Final = 429
+_KEY: Final = "X-API-Key"
+_API_SUFFIXES: Final = ("/api/v1", "/api")
 
 
 def new_client() -> langsmith.Client:
-    """Make a client from the environment."""
-    return langsmith.Client()
-
-
-def query_runs(client: langsmith.Client, project_name: str, selection: RunSelection) -> Iterator[Run]:
-    """Yield the chat-model runs of a project, narrowed by all that the server can evaluate.
-
-    Feedback mostly lies on the root of a trace, sometimes on the model's run itself: the server can ask for
-    each, not for either, so both are asked for and a run is yielded once.
+    """Make a client from the environment.
 
     Raises:
-        SelectionError: There is no such project, or the server refuses a filter.
-        AuthenticationFailedError: The key is not accepted.
-        HostUnreachableError: The server cannot be reached.
+        AuthenticationFailedError: The environment's settings cannot be used.
     """
-    conditions = _conditions(selection)
-    rated = _rated(selection)
-    trace_filter = _both([selection.trace_filter, rated])
-    seen: set[str] = set()
-    for run in _list_runs(client, selection, project_name, _both(conditions), trace_filter):
-        if rated:
-            seen.add(str(run["id"]))
-        yield run
-    if rated:
-        own = _both([*conditions, rated])
-        for run in _list_runs(client, selection, project_name, own, selection.trace_filter):
-            if str(run["id"]) not in seen:
-                yield run
-
-
-def runs_by_id(client: langsmith.Client, run_ids: list[str]) -> dict[str, Run]:
-    """Return the runs of at most `PAGE` ids, by id; one that the server does not know is left out.
-
-    Raises:
-        AuthenticationFailedError: The key is not accepted.
-        HostUnreachableError: The server cannot be reached.
-    """
-    with _clear_errors(client, "the runs asked for by id"):
-        return {str(run.id): vars(run) for run in _quietly(client, run_ids=run_ids, select=_RUN_COLUMNS)}
-
-
-def root_feedback(client: langsmith.Client, runs: Iterable[Run]) -> dict[str, dict[str, float]]:
-    """Return the average scores on the roots of the traces of at most `PAGE` runs, by trace id."""
-    trace_ids = {trace_id_of(run) for run in runs if trace_id_of(run) != str(run["id"])}
-    wanted = sorted(trace_id for trace_id in trace_ids if trace_id)
-    if not wanted:
-        return {}
-    with _clear_errors(client, "the roots of traces"):
-        roots = _quietly(client, run_ids=wanted, select=_ROOT_COLUMNS)
-        return {str(root.id): feedback_of(vars(root)) for root in roots}
-
-
-def _list_runs(
-    client: langsmith.Client,
-    selection: RunSelection,
-    project_name: str,
-    run_filter: str | None,
-    trace_filter: str | None,
-) -> Iterator[Run]:
-    with _clear_errors(client, f"project {project_name!r}"):
-        for run in _quietly(
-            client,
-            project_name=project_name,
-            run_type="llm",
-            start_time=_aware(selection.start_time),
-            filter=run_filter,
-            trace_filter=trace_filter,
-            tree_filter=selection.tree_filter,
-            select=_RUN_COLUMNS,
-        ):
-            yield vars(run)
-
-
-def _quietly(client: langsmith.Client, **query: Any) -> Iterator[langsmith.schemas.Run]:
-    # The deprecation is this module's business: it is where the successor will be called.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        runs: Iterator[langsmith.schemas.Run] = client.list_runs(**query)
-    return runs
-
-
-def _conditions(selection: RunSelection) -> list[str | None]:
-    """Write the named fields that LangSmith's query language has as conditions on the run."""
-    conditions = [selection.filter]
-    if selection.end_time is not None:
-        conditions.append(f"lt(start_time, {_text(_aware(selection.end_time).isoformat())})")
-    if selection.run_name is not None:
-        conditions.append(f"eq(name, {_text(selection.run_name)})")
-    conditions += [f"has(tags, {_text(tag)})" for tag in selection.tags]
-    conditions += [
-        f"and(eq(metadata_key, {_text(key)}), eq(metadata_value, {_text(value)}))"
-        for key, value in (selection.metadata or {}).items()
-        if isinstance(value, str)
-    ]
-    return conditions
-
-
-def _rated(selection: RunSelection) -> str | None:
-    # One key narrows enough; that all keys hold is tried on each run that comes back.
-    for key, least in (selection.feedback or {}).items():
-        return f"and(eq(feedback_key, {_text(key)}), gte(feedback_score, {least:g}))"
-    return None
-
-
-def _both(conditions: list[str | None]) -> str | None:
-    given = [condition for condition in conditions if condition]
-    return given[0] if len(given) == 1 else f"and({', '.join(given)})" if given else None
-
-
-def _text(value: str) -> str:
-    return json.dumps(value)
-
-
-def _aware(value: datetime | None) -> Any:
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
-
-@contextmanager
-def _clear_errors(client: langsmith.Client, subject: str) -> Iterator[None]:
-    host = client.api_url
     try:
-        yield
-    except LangSmithNotFoundError as e:
-        msg = f"LangSmith at {host} has no {subject}: check its name, and the workspace of the key."
-        raise SelectionError(msg) from e
-    except (LangSmithConnectionError, LangSmithRequestTimeout) as e:
-        msg = f"LangSmith at {host} cannot be reached for {subject}: check LANGSMITH_ENDPOINT."
-        raise HostUnreachableError(msg) from e
-    except LangSmithError as e:
-        raise _host_error(e, host, subject) from e
+        return langsmith.Client()
+    except langsmith.utils.LangSmithError as e:
+        msg = "no LangSmith client can be made from the environment: set LANGSMITH_API_KEY."
+        raise AuthenticationFailedError(msg) from e
 
 
-def _host_error(error: LangSmithError, host: str, subject: str) -> FineTuneError:
-    response = getattr(error.__context__, "response", None)
-    status = getattr(response, "status_code", None)
-    if isinstance(error, LangSmithAuthError) or status in (401, 403):
-        msg = f"LangSmith at {host} does not accept the key for {subject}: set LANGSMITH_API_KEY."
-        return AuthenticationFailedError(msg, status_code=status)
-    if status in (400, 422):
-        msg = f"LangSmith at {host} refuses the query for {subject}: check its filters."
-        return SelectionError(msg)
-    msg = f"LangSmith at {host} answered {status or 'with an error'} for {subject}: try again in a minute."
-    return HostError(msg, status_code=status)
+class LangSmithApi:
+    """Sends requests to one LangSmith, within its limits, until they are answered.
+
+    Args:
+        client: Whose address, key and workspace are used.
+        budget: When requests may go out; the default is the one of this process for the key.
+    """
+
+    def __init__(self, client: langsmith.Client, budget: Budget | None = None) -> None:
+        self.url = client.api_url.rstrip("/")
+        self._root = _without_suffix(self.url)
+        shared = _shared_client(client, self._root)
+        self._http = shared or _own_client(client, self._root)
+        self._is_shared = shared is not None
+        has_key = client.api_key is not None or _KEY.lower() in map(str.lower, client.headers)
+        # A proxy's own credentials may stand in for the key; that it is left out has to be said each time.
+        is_keyless = not self._is_shared and not has_key
+        self._options = {"headers": {_KEY: langsmith.Omit()}} if is_keyless else {}
+        self._budget = budget or budget_for(self.url, client.api_key)
+        self._is_closed = threading.Event()
+
+    def close(self) -> None:
+        """Send nothing more; requests that wait for their turn are given up."""
+        self._is_closed.set()
+        if not self._is_shared:
+            self._http.close()
+
+    def _is_wanted(self) -> bool:
+        return not self._is_closed.is_set()
+
+    def get(self, path: str, query: Mapping[str, Any], subject: str) -> Any:
+        """Send a GET; lists in the query become repeated parameters.
+
+        Raises:
+            HostError: There is no answer after `MOST_ATTEMPTS`, or one that stays a refusal.
+            SelectionError: What is asked for does not exist, or is asked for in a way that the host refuses.
+        """
+        return self._send("get", f"{self.url}{path}", {"params": dict(query)}, None, subject)
+
+    def post(self, path: str, body: Mapping[str, Any], subject: str) -> Any:
+        """Send a POST that changes nothing, and so may be sent again. Raises as `get` does."""
+        return self._send("post", f"{self.url}{path}", {}, body, subject)
+
+    def post_v2(self, path: str, body: Mapping[str, Any], subject: str) -> Any:
+        """Send a POST to the second API, which has its own place. Raises as `get` does."""
+        return self._send("post", f"{self._root}/api/v2{path}", {}, body, subject)
+
+    def _send(
+        self, method: str, url: str, options: Mapping[str, Any], body: Mapping[str, Any] | None, subject: str
+    ) -> Any:
+        request: dict[str, Any] = {"cast_to": httpx2.Response, "options": {**self._options, **options}}
+        if body is not None:
+            request["body"] = dict(body)
+        for num_failures in range(1, MOST_ATTEMPTS + 1):
+            self._budget.spend(self._is_wanted, is_counted=method == "post")
+            try:
+                response = getattr(self._http, method)(url, **request)
+                return loads(response.content)
+            except (langsmith.LangsmithError, ValueError) as e:
+                if num_failures == MOST_ATTEMPTS or not is_passing(e):
+                    raise clear_error(e, self.url, subject) from e
+                self._back_off(e, num_failures)
+            except RecursionError as e:
+                msg = (
+                    f"LangSmith at {self.url} answered for {subject} with a run nested too deeply to be "
+                    "read: leave it out by a narrower window, a name or a tag."
+                )
+                raise SourceError(msg) from e
+        raise AssertionError  # the last attempt returns or raises
+
+    def _back_off(self, error: Exception, num_failures: int) -> None:
+        is_limit = status_of(error) == _TOO_MANY
+        seconds = self._budget.after_failure(num_failures, retry_after_of(error), is_limit=is_limit)
+        if is_limit:
+            self._budget.hold(seconds)
+        else:
+            self._budget.pause(seconds, self._is_wanted)
+
+
+def _without_suffix(url: str) -> str:
+    for suffix in _API_SUFFIXES:
+        if url.endswith(suffix):
+            return url.removesuffix(suffix)
+    return url
+
+
+def _own_client(client: langsmith.Client, url: str) -> Any:
+    """Make an HTTP client of our own with a client's address, key and workspace."""
+    # The generated client looks for the key under its own spelling alone.
+    headers = {
+        _KEY if name.lower() == _KEY.lower() else name: value for name, value in client.headers.items()
+    }
+    http = langsmith.Langsmith(
+        base_url=url,
+        api_key=client.api_key or "",
+        tenant_id="",
+        default_headers=headers,
+        max_retries=0,
+        timeout=_TIMEOUT_SECONDS,
+    )
+    # Set afterwards: a constructor without them takes those of the environment, of another account.
+    http.api_key = client.api_key
+    http.tenant_id = None if client.workspace_id is None else str(client.workspace_id)
+    return http
+
+
+def _shared_client(client: langsmith.Client, url: str) -> Any:
+    """Return the SDK's own HTTP client where only that will do, else None.
+
+    Somebody who is logged in has no key but a token that the SDK renews; a session that a person made, for a
+    proxy or a certificate, is carried over by the SDK alone. There is no public way to either.
+    """
+    is_logged_in = client.api_key is None and getattr(client, "_profile_auth", None) is not None
+    if is_logged_in or getattr(client, "_session_provided", False):
+        http = client._get_langsmith_api_sync()  # noqa: SLF001  see above
+        return http.with_options(max_retries=0, timeout=_TIMEOUT_SECONDS)
+    if client.api_key is None and not client.headers:
+        msg = f"there is no key for LangSmith at {url}: set LANGSMITH_API_KEY, or pass a client that has one."
+        raise AuthenticationFailedError(msg)
+    return None

@@ -4,27 +4,23 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import orjson
 
 from langchain_finetune._spool import Spool, read_jsonl
 from langchain_finetune.errors import SelectionError, SourceError
-from langchain_finetune.runs import feedback_of, parse_columns, run_id_of
+from langchain_finetune.loaders._root_feedback import RootFeedback
+from langchain_finetune.runs import parse_columns
 
 Run = Mapping[str, Any]
 
-_CALL_KEYS: Final = frozenset({"generations", "choices"})
-
 
 def is_model_run(run: Run) -> bool:
-    """Say whether a run is a model's call; rows without a type are known by their answer."""
+    """Say whether a run is a model's call, or does not say what it is: then its reading has the answer."""
     run_type = run.get("run_type")
-    if run_type is None:
-        outputs = run.get("outputs")
-        return isinstance(outputs, Mapping) and not _CALL_KEYS.isdisjoint(outputs)
-    return bool(run_type == "llm")
+    return run_type is None or (isinstance(run_type, str) and run_type.lower() == "llm")
 
 
 def read_runs(path: Path) -> Iterator[Run]:
@@ -32,16 +28,9 @@ def read_runs(path: Path) -> Iterator[Run]:
     return map(parse_columns, read_jsonl(path))
 
 
-def root_feedback_in(path: Path) -> dict[str, dict[str, float]]:
+def root_feedback_in(path: Path) -> RootFeedback:
     """Return the average scores on the roots in a file, by trace id: the id of the root."""
-    by_trace: dict[str, dict[str, float]] = {}
-    for row in read_jsonl(path, having=b'"feedback_stats"'):
-        if row.get("feedback_stats") and not row.get("parent_run_id"):
-            # The bulk of a run is not looked at here: no need to parse it.
-            run = parse_columns({**row, "inputs": None, "outputs": None})
-            if feedback := feedback_of(run):
-                by_trace[run_id_of(run)] = feedback
-    return by_trace
+    return RootFeedback(read_jsonl(path, having=b'"feedback_stats"'))
 
 
 class GivenRuns:

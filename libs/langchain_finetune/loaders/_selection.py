@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -13,7 +14,8 @@ from langchain_finetune.errors import SelectionError
 from langchain_finetune.handles import OWN_TRAFFIC_KEY, RunSelection, SelectionFields
 from langchain_finetune.runs import feedback_of, metadata_of, models_of, run_id_of, trace_id_of
 
-_QUERY_FIELDS: Final = ("filter", "trace_filter", "tree_filter")
+_QUERY_FIELDS: Final = ("filter", "trace_filter", "tree_filter", "scope", "corrections", "snapshot")
+_DEFAULTS: Final = {name: RunSelection.model_fields[name].default for name in _QUERY_FIELDS}
 _MILLISECONDS: Final = 1e11
 _NAMED_FIELDS: Final = "start_time, end_time, feedback, tags, metadata, run_name, model"
 
@@ -47,15 +49,15 @@ def _set_fields(fields: SelectionFields) -> dict[str, Any]:
 
 
 def refuse_queries(selection: RunSelection, source: str) -> None:
-    """Refuse the fields that only LangSmith can evaluate.
+    """Refuse the fields that only a source which can be queried evaluates: LangSmith, or a local store.
 
     Raises:
         SelectionError: One of them is set.
     """
-    if found := [name for name in _QUERY_FIELDS if getattr(selection, name) is not None]:
+    if found := [name for name in _QUERY_FIELDS if getattr(selection, name) != _DEFAULTS[name]]:
         msg = (
-            f"{source} cannot evaluate {', '.join(found)}: only LangSmith knows its query language. "
-            f"Use LangSmithRunChatLoader, or the fields {_NAMED_FIELDS}."
+            f"{source} cannot evaluate {', '.join(found)}: that takes a project that can be queried. "
+            f"Use LangSmithRunChatLoader with a project, or the fields {_NAMED_FIELDS}."
         )
         raise SelectionError(msg)
 
@@ -70,9 +72,20 @@ class Sieve:
     removed: Counter[str] = field(default_factory=Counter)
     num_taken: int = 0
 
-    def takes(self, run: Mapping[str, Any], root_feedback: Mapping[str, float]) -> bool:
-        """Say whether a run is selected."""
-        condition = next(self._failed(run, root_feedback), None)
+    def takes(
+        self, run: Mapping[str, Any], root_feedback: Mapping[str, float], *, is_corrected: bool = False
+    ) -> bool:
+        """Say whether a run is selected.
+
+        Args:
+            run: The run.
+            root_feedback: Average scores on the root of its trace.
+            is_corrected: Whether there is a correction of its answer that can be read.
+        """
+        failed: Iterator[str] = self._failed(run, root_feedback)
+        if self.selection.corrections == "only" and not is_corrected:
+            failed = chain(("corrections",), failed)
+        condition = next(failed, None)
         if condition is None:
             self.num_taken += 1
             return True
@@ -91,31 +104,37 @@ class Sieve:
 
     def _failed(self, run: Mapping[str, Any], root_feedback: Mapping[str, float]) -> Iterator[str]:
         wanted = self.selection
+        if wanted.scope == "run":
+            yield from self._failed_of_run(run, root_feedback)
         if not wanted.include_tuned and OWN_TRAFFIC_KEY in metadata_of(run):
             yield "include_tuned"
         if wanted.project_name and not self.is_one_project and not _is_of(wanted.project_name, run):
             yield "project_name"
-        yield from self._failed_time(run)
-        if wanted.run_name and run.get("name") != wanted.run_name:
-            yield "run_name"
         if wanted.model and wanted.model not in models_of(run):
             yield "model"
-        if wanted.tags and not _has_tags(run, wanted.tags):
-            yield "tags"
-        if wanted.metadata and not _has_metadata(run, wanted.metadata):
-            yield "metadata"
-        if wanted.feedback and not _is_rated(run, root_feedback, wanted.feedback):
-            yield "feedback"
         if wanted.sample is not None and _fraction(wanted.seed, run) >= wanted.sample:
             yield "sample"
         if self.is_full:
             yield "limit"
 
+    def _failed_of_run(self, run: Mapping[str, Any], root_feedback: Mapping[str, float]) -> Iterator[str]:
+        """Try what holds for the model's run; with another scope its root was tried, where it was found."""
+        wanted = self.selection
+        yield from self._failed_time(run)
+        if wanted.run_name and run.get("name") != wanted.run_name:
+            yield "run_name"
+        if wanted.tags and not _has_tags(run, wanted.tags):
+            yield "tags"
+        if not wants_metadata(run, wanted.metadata):
+            yield "metadata"
+        if not is_rated({**root_feedback, **feedback_of(run)}, wanted):
+            yield "feedback"
+
     def _failed_time(self, run: Mapping[str, Any]) -> Iterator[str]:
-        start, end = _instant(self.selection.start_time), _instant(self.selection.end_time)
+        start, end = instant(self.selection.start_time), instant(self.selection.end_time)
         if start is None and end is None:
             return
-        started = _instant(run.get("start_time"))
+        started = instant(run.get("start_time"))
         if start is not None and (started is None or started < start):
             yield "start_time"
         if end is not None and (started is None or started >= end):
@@ -126,7 +145,7 @@ def _is_of(project: str, run: Mapping[str, Any]) -> bool:
     return project in (run.get("session_name"), str(run.get("session_id")))
 
 
-def _instant(value: Any) -> float | None:
+def instant(value: Any) -> float | None:
     """Return a point in time as seconds; naive values are UTC, large numbers milliseconds."""
     if isinstance(value, str):
         try:
@@ -145,20 +164,40 @@ def _has_tags(run: Mapping[str, Any], wanted: tuple[str, ...]) -> bool:
     return isinstance(tags, list) and all(tag in tags for tag in wanted)
 
 
-def _has_metadata(run: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    metadata = metadata_of(run)
-    return all(key in metadata and metadata[key] == value for key, value in wanted.items())
+def wants_metadata(run: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> bool:
+    """Say whether a run carries all of the metadata."""
+    metadata = metadata_of(run) if wanted else {}
+    return all(key in metadata and metadata[key] == value for key, value in (wanted or {}).items())
 
 
-def _is_rated(
-    run: Mapping[str, Any], root_feedback: Mapping[str, float], wanted: Mapping[str, float]
-) -> bool:
-    own = feedback_of(run)
-    for key, least in wanted.items():
-        average = own.get(key, root_feedback.get(key))
-        if average is None or average < least:
-            return False
-    return True
+def is_rated(averages: Mapping[str, float], wanted: SelectionFields) -> bool:
+    """Say whether average scores are what a selection wants.
+
+    Args:
+        averages: By key; those of the run count before those of its root.
+        wanted: Its `feedback` and `unrated`.
+
+    Raises:
+        SelectionError: The predicate fails.
+    """
+    condition = wanted.feedback
+    if condition is None:
+        return True
+    if isinstance(condition, Mapping):
+        scores = {key: averages[key] for key in condition if key in averages}
+        if not scores and condition:
+            return wanted.unrated == "keep"
+        return all(key in scores and scores[key] >= least for key, least in condition.items())
+    if not averages:
+        return wanted.unrated == "keep"
+    try:
+        return bool(condition(averages))
+    except Exception as e:
+        msg = (
+            f"the predicate given as feedback fails with {type(e).__name__} on scores of the keys "
+            f"{', '.join(sorted(averages))}: it gets a dict that has only the keys a run was rated by."
+        )
+        raise SelectionError(msg) from e
 
 
 def _fraction(seed: int, run: Mapping[str, Any]) -> float:
@@ -166,14 +205,15 @@ def _fraction(seed: int, run: Mapping[str, Any]) -> float:
     return int.from_bytes(hashlib.sha256(key.encode(errors="replace")).digest()[:8]) / 2**64
 
 
-def empty_selection(sieve: Sieve, source: str) -> SelectionError:
+def empty_selection(sieve: Sieve, source: str, advice: str = "") -> SelectionError:
     """Return the error for a selection that takes nothing, with the count of each condition."""
+    end = f" {advice}" if advice else ""
     if not sieve.num_seen:
         return SelectionError(
-            f"{source} has no chat-model run (run_type `llm`). Give a source that recorded model calls."
+            f"{source} has no chat-model run (run_type `llm`). Give a source that recorded model calls.{end}"
         )
     counts = ", ".join(f"{condition} removed {count}" for condition, count in sieve.removed.most_common())
     return SelectionError(
         f"the selection takes none of the {sieve.num_seen} chat-model runs of {source}: {counts}. "
-        "Loosen one of these conditions."
+        f"Loosen one of these conditions.{end}"
     )

@@ -1,12 +1,14 @@
-"""Recording over loopback: the real tracer, langsmith client and ChatOpenAI give the runs on file again."""
+"""Recording anew: the real chain, ChatOpenAI and RunRecorder give the runs on file again."""
 
 import json
 from typing import Any
 
-import httpx
+import pytest
 from questions import all_questions
-from record import RUNS, record
-from run_store import RunStore
+from record import RUNS, exported, record
+from run import CONVERTER, WELL_RATED, shipped_runs
+
+from langchain_finetune import LangSmithRunChatLoader, RunStore
 
 Run = dict[str, Any]
 
@@ -22,14 +24,23 @@ def essence(run: Run) -> Run:
     return kept | {"calls": message["tool_calls"], "tools": run["extra"]["invocation_params"]["tools"]}
 
 
-def test_a_new_recording_equals_the_one_on_file() -> None:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    return record(all_questions(), tmp_path_factory.mktemp("recording") / "runs.sqlite")
+
+
+def test_a_new_recording_equals_the_one_on_file(store: RunStore) -> None:
     on_file = [json.loads(line) for line in RUNS.read_bytes().splitlines()]
-    recorded = record(all_questions())
+    recorded = exported(store)
     assert [essence(run) for run in recorded] == [essence(run) for run in on_file]
+    assert [list(run) for run in recorded] == [list(run) for run in on_file]
+    assert [sorted(run["extra"]) for run in recorded] == [sorted(run["extra"]) for run in on_file]
 
 
-def test_the_run_store_refuses_what_it_does_not_know() -> None:
-    with RunStore().client() as client:
-        answer = httpx.post(f"{client.api_url}/runs/query", json={})
-    assert answer.status_code == 404
-    assert "not part of the recording" in answer.json()["detail"]
+def test_the_rows_that_come_from_the_store_are_those_of_the_file(store: RunStore) -> None:
+    stages = (LangSmithRunChatLoader(client=store, feedback=WELL_RATED), shipped_runs())
+    recorded, shipped = ((loader | CONVERTER).invoke({}) for loader in stages)
+    for split in ("train", "validation", "test"):
+        rows = [sorted(getattr(data, split).read_bytes().splitlines()) for data in (recorded, shipped)]
+        assert rows[0] == rows[1]
+    assert shipped.num_train == 140

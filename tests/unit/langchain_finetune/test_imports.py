@@ -14,6 +14,8 @@ FORBIDDEN = {
     "langchain_community",
     "langchain_openai",
     "langchain_core",
+    "pyarrow",
+    "fsspec",
 }
 
 
@@ -39,10 +41,11 @@ def test_the_import_loads_nothing_heavy():
     assert FORBIDDEN.isdisjoint(json.loads(shown.stdout))
 
 
-def test_loading_and_converting_load_no_sdk_of_a_trainer():
+def test_loading_and_converting_load_no_sdk_of_a_trainer_and_no_extra():
     code = (
         "import sys; from langchain_finetune import RunExportLoader, TrainingDataConverter;"
-        "print(*(sys.modules.keys() & {'openai', 'torch', 'fastapi', 'langchain_community'}))"
+        "extras = {'langchain_community', 'pyarrow', 'fsspec'};"
+        "print(*(sys.modules.keys() & {'openai', 'torch', 'fastapi', *extras}))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not shown.stdout.strip()

@@ -8,7 +8,7 @@ import pytest
 from langchain_finetune import __version__
 from langchain_finetune._spool import state_directory
 from langchain_finetune.cli.main import main
-from langchain_finetune.trainers import local_stop
+from langchain_finetune.trainers.local import stop as local_stop
 from tests.fakes.training_rows import training_data
 
 

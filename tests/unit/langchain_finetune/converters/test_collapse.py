@@ -80,6 +80,13 @@ def test_an_answer_of_the_history_that_no_run_recorded_is_not_trained_on():
     assert all("weight" not in it for it in row["messages"] if it["role"] != "assistant")
 
 
+@pytest.mark.parametrize("weight", [0, 1])
+def test_a_row_with_weights_of_its_own_keeps_them(weight):
+    history = [user("a"), assistant("b", weight=weight), user("c"), assistant("d"), user("e")]
+    given = {"messages": [*history, assistant("f")]}
+    assert weighted(given, frozenset()) == given
+
+
 def test_branches_stay_apart_and_train_what_they_share_once():
     start, *_ = agent_loop()
     history = [*start.messages, start.answer]

@@ -132,7 +132,7 @@ def test_no_recorded_run_is_damaged():
     """False positives, counted: none. Nobody's secret is in the recorded runs."""
     sessions = []
     for path in sorted(DATA.glob("*.json")):
-        sessions += [read_run(run) for run in json.loads(path.read_bytes())["runs"]]
+        sessions += [read_run(run) for run in json.loads(path.read_bytes()).get("runs", [])]
     read = [it for it in sessions if isinstance(it, RecordedSession)]
     assert len(read) > 20
     for session in read:

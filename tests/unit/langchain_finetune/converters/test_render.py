@@ -56,3 +56,8 @@ def test_a_call_without_any_schema_is_noticed():
     assert lacks_schemas(render(session(answer=FUNCTION_CALL, tools=[CALCULATOR])))
     assert not lacks_schemas(render(session(answer=FUNCTION_CALL, functions=[{"name": "f"}])))
     assert not lacks_schemas(render(session()))
+
+
+def test_a_correction_is_the_target():
+    better = {"role": "assistant", "content": "better"}
+    assert render(session(correction=better))["messages"][-1] == better

@@ -12,8 +12,9 @@ from langchain_finetune.errors import HostError, SourceNotFoundError, TrainingDa
 from langchain_finetune.evaluators import ModelComparison
 from tests.fakes.clients import trainer_at
 from tests.fakes.colors import COLORS
-from tests.fakes.openai_host import FakeHost, schema_errors
-from tests.fakes.openai_host import HostError as Refusal
+from tests.fakes.openai_answers import HostError as Refusal
+from tests.fakes.openai_answers import schema_errors
+from tests.fakes.openai_host import FakeHost
 from tests.fakes.training_rows import TOOL, call, rows, training_data
 
 

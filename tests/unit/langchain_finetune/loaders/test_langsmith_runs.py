@@ -97,6 +97,70 @@ def test_an_empty_list_of_runs_is_an_error():
         LangSmithRunChatLoader([]).invoke({})
 
 
+class Store:
+    """A store of runs, as a `RunSource` is."""
+
+    def __init__(self, runs, feedback=None, corrections=None):
+        self.runs = runs
+        self.feedback = feedback or {}
+        self.queries = []
+        if corrections is not None:
+            self.corrections = lambda run_ids: {it: corrections[it] for it in run_ids if it in corrections}
+
+    def query(self, selection):
+        self.queries.append(selection)
+        yield from ([run] for run in self.runs)
+
+    def by_id(self, run_ids):
+        return {run["id"]: run for run in self.runs if run["id"] in run_ids}
+
+    def root_feedback(self, trace_ids):
+        return {it: self.feedback[it] for it in trace_ids if it in self.feedback}
+
+
+def test_a_store_of_runs_is_a_client():
+    runs = [chat_run(1, "hi", trace_id=run_id(9)), chat_run(2, "hi"), chat_run(3, "hi", tags=["a"])]
+    store = Store(runs, feedback={run_id(9): {"user_score": 1.0}})
+    loader = LangSmithRunChatLoader(client=store, project_name="p", feedback={"user_score": 1})
+    sessions = loader.invoke({})
+    assert (ids(sessions), sessions.source) == ([run_id(1)], "the project 'p'")
+    assert store.queries[0].project_name == "p"
+    assert ids(loader.invoke({"feedback": None, "limit": 2})) == [run_id(1), run_id(2)]
+    assert ids(LangSmithRunChatLoader([run_id(2)], client=store).invoke({})) == [run_id(2)]
+
+
+def test_a_store_of_runs_may_keep_corrections():
+    runs = [chat_run(number, "hi", trace_id=run_id(9)) for number in (2, 1)]
+    store = Store(runs, corrections={run_id(9): "better"})
+    sessions = LangSmithRunChatLoader(client=store, project_name="p", corrections="prefer").invoke({})
+    found = [(row["run_id"], row["correction"]) for row in read_jsonl(sessions.path)]
+    assert found == [(run_id(2), {"role": "assistant", "content": "better"}), (run_id(1), None)]
+    with pytest.raises(SelectionError, match="keeps no corrections"):
+        LangSmithRunChatLoader(client=Store(runs), project_name="p", corrections="only").invoke({})
+
+
+def test_a_snapshot_of_a_store_is_pinned():
+    store = Store([chat_run(1, "hi")])
+    loader = LangSmithRunChatLoader(client=store, project_name="p", snapshot="s")
+    first = loader.invoke({})
+    store.runs.append(chat_run(2, "hi"))
+    shutil.rmtree(state_directory() / "sessions")
+    assert ids(loader.invoke({})) == [run_id(1)]
+    assert loader.invoke({}).sha256 == first.sha256
+
+
+@pytest.mark.parametrize("field", [{"scope": "trace"}, {"corrections": "only"}, {"snapshot": "s"}])
+def test_what_needs_a_project_is_refused_of_a_list_of_runs(field):
+    with pytest.raises(SelectionError, match=f"cannot evaluate {next(iter(field))}"):
+        LangSmithRunChatLoader([run_object(1)], **field).invoke({})
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 101])
+def test_a_snapshot_has_the_name_of_a_file(name):
+    with pytest.raises((SelectionError, ValidationError), match="snapshot"):
+        LangSmithRunChatLoader(project_name="p", snapshot=name)
+
+
 @pytest.mark.parametrize("runs", ["run", {"id": "x"}, 7])
 def test_what_is_no_list_of_runs_is_refused(runs):
     with pytest.raises((SelectionError, ValidationError), match="an iterable of runs or run ids"):
@@ -141,7 +205,8 @@ def test_runs_and_client_are_neither_shown_nor_dumped():
     loader = LangSmithRunChatLoader([chat_run(1, "secret")], project_name="p")
     assert "secret" not in repr(loader)
     dumped = json.loads(dumps(loader))
-    assert dumped["kwargs"] == {"project_name": "p"}
+    assert dumped["kwargs"]["project_name"] == "p"
+    assert not {"runs", "client"} & dumped["kwargs"].keys()
 
 
 class Recorder(BaseTracer):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from langchain_finetune import ChatSessionFile, RunExportLoader, RunSelection
 from langchain_finetune._spool import read_jsonl, sha256_of
-from langchain_finetune.errors import SelectionError, SourceError, SourceNotFoundError
+from langchain_finetune.errors import SelectionError, SourceNotFoundError
 from langchain_finetune.runs import read_chat_session
 from tests.fakes.recorded_runs import calculator_run, chat_run, recorded, run_id, write_runs
 
@@ -144,11 +144,13 @@ def test_no_path_at_all_says_how_to_give_one():
 
 
 @pytest.mark.parametrize("line", ["not json", "[1, 2]", '"run"', "7"])
-def test_a_bad_line_ends_the_load_and_leaves_nothing(tmp_path, line):
+def test_a_line_that_is_no_run_is_a_rejection_with_its_place(tmp_path, line):
     path = tmp_path / "r.jsonl"
-    path.write_text(json.dumps(chat_run(1, "hi")) + "\n" + line + "\n")
-    with pytest.raises(SourceError, match=r"r\.jsonl, line 2"):
-        RunExportLoader(path).invoke({})
+    path.write_text(json.dumps(chat_run(1, "hi")) + "\n" + line + "\n\n" + json.dumps(chat_run(2, "yo")))
+    sessions = RunExportLoader(path).invoke({})
+    assert ids(sessions) == [run_id(1), run_id(2)]
+    assert list(read_jsonl(sessions.rejections)) == [{"run_id": f"{path}:2", "reason": "not_a_run"}]
+    assert sessions.num_runs == 3
 
 
 def test_an_empty_selection_says_what_removed_the_runs(export):

@@ -83,6 +83,64 @@ def test_every_key_of_feedback_has_to_hold():
     assert not takes(selection, run_with(feedback_stats=RATED), {"style": 0.4})
 
 
+@pytest.mark.parametrize(
+    ("averages", "drop", "keep"),
+    [
+        ({}, False, True),
+        ({"style": 1.0}, False, True),
+        ({"user_score": 0.0}, False, False),
+        ({"user_score": 1.0}, True, True),
+    ],
+)
+def test_unrated_runs_are_dropped_or_kept(averages, drop, keep):
+    for unrated, expected in (("drop", drop), ("keep", keep)):
+        assert takes({"feedback": {"user_score": 1}, "unrated": unrated}, run_with(), averages) is expected
+
+
+def test_with_keep_a_run_that_has_one_of_two_keys_is_rated():
+    selection = {"feedback": {"user_score": 1, "style": 1}, "unrated": "keep"}
+    assert not takes(selection, run_with(), {"user_score": 1.0})
+    assert takes(selection, run_with(), {"user_score": 1.0, "style": 1.0})
+
+
+def test_a_predicate_gets_all_averages_and_never_none():
+    seen = []
+    predicate = {"feedback": lambda averages: seen.append(dict(averages)) or True}
+    assert takes(predicate, run_with(feedback_stats=RATED), {"style": 0.5, "user_score": 0.0})
+    assert seen == [{"style": 0.5, "user_score": 1.0}]
+    assert not takes(predicate, run_with())
+    assert takes({**predicate, "unrated": "keep"}, run_with())
+    assert len(seen) == 1
+
+
+def test_a_predicate_that_fails_names_the_keys_alone():
+    with pytest.raises(SelectionError, match="fails with KeyError on scores of the keys user_score"):
+        takes({"feedback": lambda averages: averages["x"]}, run_with(feedback_stats=RATED))
+
+
+def test_a_selection_with_a_predicate_can_be_dumped_and_has_a_schema():
+    def is_good(averages):
+        return True
+
+    assert "is_good" in RunSelection(feedback=is_good).model_dump_json()
+    assert RunSelection.model_json_schema()["properties"]["feedback"]
+
+
+def test_with_a_scope_the_root_was_tried_and_the_run_is_not():
+    run = run_with(name="x", start_time="2020-01-01")
+    selection = {"run_name": "root", "tags": ["a"], "start_time": "2026-01-01", "feedback": {"k": 1}}
+    assert not takes(selection, run)
+    assert takes({**selection, "scope": "trace"}, run)
+    assert not takes({**selection, "scope": "trace", "model": "gpt-4o"}, run)
+
+
+def test_corrections_only_leaves_out_what_has_none():
+    sieve = Sieve(RunSelection(corrections="only"))
+    assert not sieve.takes(run_with(), {})
+    assert sieve.takes(run_with(), {}, is_corrected=True)
+    assert sieve.removed == {"corrections": 1}
+
+
 def test_a_sample_is_about_its_share_and_the_same_every_time():
     runs = [chat_run(number, "hi") for number in range(1000)]
     sieves = [Sieve(RunSelection(sample=0.3, seed=seed)) for seed in (1, 1, 2)]
@@ -122,10 +180,22 @@ def test_what_is_no_selection_is_refused():
         merge(RunSelection(), 3)
 
 
-@pytest.mark.parametrize("field", ["filter", "trace_filter", "tree_filter"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"filter": "eq(name, 'x')"},
+        {"trace_filter": "eq(name, 'x')"},
+        {"tree_filter": "eq(name, 'x')"},
+        {"scope": "thread"},
+        {"corrections": "prefer"},
+        {"snapshot": "july"},
+    ],
+)
 def test_a_query_is_refused_with_the_way_out(field):
-    with pytest.raises(SelectionError, match=f"cannot evaluate {field}.*Use LangSmithRunChatLoader"):
-        refuse_queries(RunSelection(**{field: "eq(name, 'x')"}), "the export runs.jsonl")
+    with pytest.raises(
+        SelectionError, match=f"cannot evaluate {next(iter(field))}.*Use LangSmithRunChatLoader"
+    ):
+        refuse_queries(RunSelection(**field), "the export runs.jsonl")
 
 
 def test_an_empty_selection_says_which_condition_removed_how_many():
