@@ -59,6 +59,7 @@ class Decisions:
     firsts: "array[int]" = field(default_factory=lambda: array("q"))
     """The position of the first row of this content; its own for a row that is no duplicate."""
     problems: dict[int, Problem] = field(default_factory=dict)
+    with_secrets: set[int] = field(default_factory=set)
     without_schemas: set[int] = field(default_factory=set)
     groups: Groups = field(default_factory=Groups)
     merges: Merges = field(default_factory=Merges)
@@ -79,7 +80,7 @@ class Decisions:
         row = render(session)
         if self.settings.collapse != "none":
             row = weighted(row, self.merges.targets.get(position, frozenset()))
-        return self.settings.redactor(row)
+        return self.settings.redactor(row) if position in self.with_secrets else Redacted(row)
 
 
 def decide(sessions: ChatSessionFile, settings: Settings) -> Steps[Decisions]:
@@ -93,6 +94,8 @@ def decide(sessions: ChatSessionFile, settings: Settings) -> Steps[Decisions]:
     for position, session in enumerate(read_sessions(sessions.path)):
         rendered = render(session)
         row = settings.redactor(rendered).row
+        if row is not rendered:
+            decisions.with_secrets.add(position)
         first, node = position, _NOT_A_ROW
         if problem := find_problem(row):
             if settings.is_raising:

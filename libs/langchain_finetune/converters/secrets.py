@@ -17,17 +17,24 @@ class Secret(NamedTuple):
 
 # --- a quick look at the bytes of a whole row -----------------------------------------------------------
 
-_WORDS: Final = (
-    *(b"passw", b"passphrase", b"pwd", b"secret", b"token", b"credential", b"authorization", b"bearer "),
-    *(b"api_key", b"api-key", b"apikey", b"api key", b"access_key", b"access-key", b"accesskey"),
-    *(b"accountkey", b"account_key", b"private_key", b"privatekey", b"private-key", b"private key"),
+_NAMES: Final = (b"pass", b"pwd", b"credential", b"secret", b"token", b"key")
+_ASSIGNED: Final = re.compile(
+    # The rest of the name, quotes that close it, what assigns; then the beginning of a value, not of a JSON
+    # object; or `is` and a word with a digit, or with quotes.
+    rb"[a-z]{0,14}(?:[_ -]?key)?[\\\"'`]{0,6}\s{0,4}"
+    rb"(?:(?:=>|:=|[=:])\s{0,4}[\\\"'`]{0,6}[^\s{\[,\\\"'`]|is\s+(?:[^\s]{0,60}[0-9]|[\\\"'`]))"
 )
-_MARKS: Final = (b"SG.", b"ya29.", b":AA", b"hvs.", b"hvb.", b"8Q~")
-_LONG_WORD: Final = re.compile(rb"[A-Za-z0-9_-]{16,}")
+_LONG: Final = b"a" * 16
+_WORD: Final = bytes(
+    ord("a") if re.match(rb"[A-Za-z0-9_-]", bytes([code])) else ord(" ") for code in range(256)
+)
+_BEFORE: Final = 5
+"""How far in front of a long word its issuer's mark may begin, as in `SG.` and `ya29.`."""
 _PREFIX: Final = re.compile(
     rb"sk-|[prs]k_(?:live|test)_|whsec_|A(?:KIA|SIA|BIA|CCA)|gh[oprsu]_|github_pat_|gl[a-z]{2,5}-|AIza|GOCSPX-"
     rb"|xox[a-z]-|xapp-|lsv2_|hf_|npm_|pypi-|dapi|do[opr]_v1_|shp[a-z]{2}_|gsk_|xai-|r8_|pplx-|fw_|tvly-|pcsk_"
     rb"|nvapi-|lin_api_|ntn_|figd_|gl[a-z]{2}_|sbp_|NRAK-|PMAK-|sq0|key-|SK|AGE-|eyJ"
+    rb"|SG\.|ya29\.|:AA|hv[sbr]\.|8Q~"
 )
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 _CARD_MARKS: Final = (b"0000000000000", b"0000 0000", b"0000-0000")
@@ -36,14 +43,34 @@ _CARD_MARKS: Final = (b"0000000000000", b"0000 0000", b"0000-0000")
 def may_hold_secrets(row: bytes) -> bool:
     """Say whether the JSON of a row needs a closer look; False is certain."""
     lowered = row.lower()
-    if any(word in lowered for word in _WORDS) or any(mark in row for mark in _MARKS):
+    if b"authorization" in lowered or b"bearer " in lowered or b"PRIVATE KEY" in row:
         return True
-    if b"://" in row and b"@" in row:
+    if (b"://" in row and b"@" in row) or any(_is_assigned(lowered, name) for name in _NAMES):
         return True
     digits = row.translate(_DIGITS)
     if any(mark in digits for mark in _CARD_MARKS):
         return True
-    return any(_PREFIX.search(word[0]) for word in _LONG_WORD.finditer(row))
+    return _has_issued(row)
+
+
+def _has_issued(row: bytes) -> bool:
+    words = row.translate(_WORD)
+    start = words.find(_LONG)
+    while start >= 0:
+        end = words.find(b" ", start)
+        if _PREFIX.search(row, max(0, start - _BEFORE), end if end >= 0 else len(row)):
+            return True
+        start = words.find(_LONG, end) if end >= 0 else -1
+    return False
+
+
+def _is_assigned(lowered: bytes, name: bytes) -> bool:
+    at = lowered.find(name)
+    while at >= 0:
+        if _ASSIGNED.match(lowered, at):
+            return True
+        at = lowered.find(name, at + 1)
+    return False
 
 
 # --- keys that their issuers gave a form of their own ---------------------------------------------------
