@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -223,6 +223,32 @@ class RowWriter:
             self._file.close()
 
 
+class Scratch:
+    """Lines that are written once and then read, in a file without a name: nothing of it is left behind."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with _storage(directory):
+            self._file = tempfile.TemporaryFile(dir=directory, buffering=_READ_SIZE)  # noqa: SIM115  # closed below
+
+    def write(self, lines: bytes) -> None:
+        """Append lines, each with its newline."""
+        try:
+            self._file.write(lines)
+        except OSError as e:
+            raise _storage_error(self._directory, e) from e
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _storage(self._directory):
+            self._file.seek(0)
+        return iter(self._file)
+
+    def close(self) -> None:
+        """Give the space back."""
+        with suppress(OSError):  # what could not be flushed is not missed
+            self._file.close()
+
+
 Room = Literal["sessions", "data"]
 
 
@@ -240,6 +266,7 @@ class Spool:
     def __init__(self, room: Room) -> None:
         self._room = state_directory() / room
         self._writers: list[RowWriter] = []
+        self._scratches: list[Scratch] = []
         with _storage(self._room):
             self._room.mkdir(exist_ok=True)
             self._directory = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._room))
@@ -258,6 +285,8 @@ class Spool:
                 writer.close(durable=False)
             except OSError:  # the files are removed next: what could not be flushed is not missed
                 continue
+        for scratch in self._scratches:
+            scratch.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def writer(self, name: str) -> RowWriter:
@@ -265,6 +294,12 @@ class Spool:
         writer = RowWriter(self._directory / name)
         self._writers.append(writer)
         return writer
+
+    def scratch(self) -> Scratch:
+        """Open a file for what is not published."""
+        scratch = Scratch(self._directory)
+        self._scratches.append(scratch)
+        return scratch
 
     def publish(self, address: str) -> Path:
         """Move the directory to its address and return it there.

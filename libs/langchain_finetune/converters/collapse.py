@@ -7,20 +7,17 @@ an answer that was not selected, has the weight 0. Branches stay apart, and what
 one of them.
 """
 
-import hashlib
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-import orjson
+from langchain_finetune.converters.row_facts import DIGEST_SIZE, SLOT
 
-from langchain_finetune._parsing import loads
-
-_SIZE: Final = 16
+_SIZE: Final = DIGEST_SIZE
 _NOT_ENTERED: Final = bytes(_SIZE)
-
-Row = dict[str, Any]
+_TRAINED: Final = b',"weight":1'
+_NOT_TRAINED: Final = b',"weight":0'
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +38,9 @@ class Trajectories:
         self._histories: dict[int, bytes] = {}
         """Hashes of what a row begins with, up to each answer of its history, one behind the other."""
 
-    def enter(self, row: Row, scope: str) -> None:
-        """Enter the next row.
-
-        Args:
-            row: The row, its answer last.
-            scope: Rows of different scopes do not continue each other: a thread's id, or nothing.
-        """
-        *history, end = _answers(row, scope)
+    def enter(self, ends: Sequence[bytes]) -> None:
+        """Enter the next row, by the digests of what it holds up to each of its answers."""
+        *history, end = ends
         if history:
             self._histories[len(self._ends) // _SIZE] = b"".join(history)
         self._ends += end
@@ -92,62 +84,25 @@ class Trajectories:
         return frozenset(targets)
 
 
-def weighted(row: Row, targets: frozenset[int]) -> Row:
+def weighted(line: bytes, targets: frozenset[int]) -> bytes:
     """Return a row that is trained on in its answer and in those answers of its history, and nowhere else.
 
-    A row that has weights of its own, as datasets and chats do, says itself what is trained on.
+    Args:
+        line: The row with its slots, see `row_facts`.
+        targets: The answers of its history: the first assistant message is 0.
     """
-    if any("weight" in message for message in row["messages"]):
-        return row
-    num_answers = sum(message["role"] == "assistant" for message in row["messages"])
-    if len(targets) == num_answers - 1:
-        return row  # all of them: what a row without weights means
-    trained = {*targets, num_answers - 1}
-    messages, number = [], 0
-    for message in row["messages"]:
-        if message["role"] == "assistant":
-            message = {**message, "weight": int(number in trained)}  # noqa: PLW2901  # the weighted one
-            number += 1
-        messages.append(message)
-    return {**row, "messages": messages}
+    first, *rest = line.split(SLOT)
+    if len(targets) >= len(rest) - 1:
+        return unweighted(line)
+    last = len(rest) - 1
+    marks = [_TRAINED if it in targets or it == last else _NOT_TRAINED for it in range(len(rest))]
+    return first + b"".join([mark + piece for mark, piece in zip(marks, rest, strict=True)])
+
+
+def unweighted(line: bytes) -> bytes:
+    """Return a row that is trained on in all its answers."""
+    return line.replace(SLOT, b"")
 
 
 def _split(hashes: bytes | bytearray) -> list[bytes]:
     return [bytes(hashes[start : start + _SIZE]) for start in range(0, len(hashes), _SIZE)]
-
-
-def _answers(row: Row, scope: str) -> list[bytes]:
-    """Return a hash of all that a row holds up to each of its answers, the schemas of its call included."""
-    settings = {key: value for key, value in row.items() if key != "messages"}
-    hashed = hashlib.blake2b(_json([scope, settings]), digest_size=_SIZE)
-    ends = []
-    for message in row["messages"]:
-        is_answer = message["role"] == "assistant"
-        hashed.update(_json(_canonical(message) if is_answer else message))
-        if is_answer:
-            ends.append(hashed.digest())
-    return ends
-
-
-def _canonical(answer: Mapping[str, Any]) -> Any:
-    """Return an answer in one form: an application sends it back without nulls, its arguments rewritten."""
-    content = answer.get("content") or ""
-    if isinstance(content, list) and len(content) == 1 and content[0]["type"] == "text":
-        content = content[0]["text"]
-    calls = [
-        (call["id"], call["function"]["name"], _arguments(call["function"]["arguments"]))
-        for call in answer.get("tool_calls") or ()
-    ]
-    function = answer.get("function_call")
-    return content, calls, function and (function["name"], _arguments(function["arguments"]))
-
-
-def _arguments(text: str) -> Any:
-    try:
-        return loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _json(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

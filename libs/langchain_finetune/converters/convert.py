@@ -4,32 +4,33 @@ Between the passes only hashes and small numbers are in memory, whatever the num
 """
 
 import warnings
-from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from langchain_finetune._spool import SPLITS, RowWriter, Spool, publish_training_data, read_jsonl
+from langchain_finetune._spool import SPLITS, RowWriter, Scratch, Spool, publish_training_data, read_jsonl
 from langchain_finetune._stage import Steps
-from langchain_finetune.converters.card import CARD_NAME, Facts, bucket_of, render_card
+from langchain_finetune.converters.card import CARD_NAME, Facts, render_card
 from langchain_finetune.converters.decisions import (
+    CONTRADICTORY,
+    TOOLS_MISSING,
     Decisions,
     Settings,
-    count_reasons,
     decide,
     unreadable,
 )
 from langchain_finetune.converters.progress import PAGE, event
-from langchain_finetune.converters.render import lacks_schemas
-from langchain_finetune.converters.sessions import read_sessions
+from langchain_finetune.converters.report import Places, Report
 from langchain_finetune.converters.split import HELD_OUT, plan_splits
 from langchain_finetune.errors import NotEnoughExamplesError
-from langchain_finetune.handles import ChatSessionFile, RecordedSession, Split, TrainingData
+from langchain_finetune.handles import ChatSessionFile, Split, TrainingData
 from langchain_finetune.runs import Reason
 
-TOOLS_MISSING: Final = "tools_missing"
-"""Reason in the report of a kept row whose answer calls a tool that the run recorded no schema of."""
+_NOTED: Final = {
+    TOOLS_MISSING: "answers call tools although their runs recorded no schema: a model trained on them is "
+    "not told its tools.",
+    CONTRADICTORY: "rows answer a prompt otherwise than a row before them: a model learns both answers.",
+}
 
 
 def convert(sessions: ChatSessionFile, settings: Settings) -> Steps[TrainingData]:
@@ -43,14 +44,12 @@ def convert(sessions: ChatSessionFile, settings: Settings) -> Steps[TrainingData
     if settings.is_raising:
         for line in _rejections(sessions):
             raise unreadable(line["run_id"], Reason(line["reason"]))
-    decisions = yield from decide(sessions, settings)
-    places = _places(decisions, _plan(decisions, sessions, settings))
-    if num_lacking := sum(position in decisions.without_schemas for position in decisions.kept()):
-        _warn(
-            f"{num_lacking} answers call tools although their runs recorded no schema: a model trained on "
-            f"them is not told its tools. They stand as {TOOLS_MISSING} in the report."
-        )
-    return (yield from _write(sessions, decisions, places))
+    with Spool("data") as spool:
+        draft = spool.scratch()
+        decisions = yield from decide(sessions, settings, draft)
+        places = Places(decisions, _plan(decisions, sessions, settings))
+        _warn_of_notes(decisions)
+        return (yield from _write(sessions, spool, draft, Report.begin(spool, decisions, places)))
 
 
 def _rejections(sessions: ChatSessionFile) -> Iterator[dict[str, Any]]:
@@ -60,6 +59,13 @@ def _rejections(sessions: ChatSessionFile) -> Iterator[dict[str, Any]]:
 
 def _warn(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=2)
+
+
+def _warn_of_notes(decisions: Decisions) -> None:
+    notes = Counter(decisions.notes.get(position) for position in decisions.kept()) if decisions.notes else {}
+    for note, number in notes.items():
+        if note is not None:
+            _warn(f"{number} {_NOTED[note]} They stand as {note} in the report.")
 
 
 # --- which split, which row -----------------------------------------------------------------------------
@@ -88,9 +94,9 @@ def _plan(decisions: Decisions, sessions: ChatSessionFile, settings: Settings) -
 def _not_enough(
     sessions: ChatSessionFile, decisions: Decisions, num_rows: int, least: int
 ) -> NotEnoughExamplesError:
-    reasons = count_reasons(sessions, decisions)
+    reasons = Counter(sessions.rejected_by_reason) + decisions.reasons
     num_merged = len(decisions.merges.into)
-    num_duplicates = len(decisions.nodes) - len(decisions.problems) - num_merged - num_rows
+    num_duplicates = len(decisions.nodes) - decisions.reasons.total() - num_merged - num_rows
     counts = [f"{count} {reason}" for reason, count in reasons.most_common(3)]
     counts += [f"{num_duplicates} duplicates"] if num_duplicates else []
     account = f" Left out: {', '.join(counts)}." if counts else ""
@@ -101,60 +107,35 @@ def _not_enough(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """Where the rows stand, by the position of their session: in which split, and in which row of it."""
-
-    splits: bytearray
-    rows: "array[int]"
-
-    def of(self, position: int) -> tuple[Split, int]:
-        return SPLITS[self.splits[position]], self.rows[position]
-
-
-def _places(decisions: Decisions, splits: dict[int, Split]) -> _Places:
-    num_sessions = len(decisions.nodes)
-    places = _Places(bytearray(num_sessions), array("q", bytes(8 * num_sessions)))
-    num_rows = dict.fromkeys(SPLITS, 0)
-    for position in decisions.kept():
-        split = splits[decisions.groups.root(decisions.nodes[position])]
-        places.splits[position], places.rows[position] = SPLITS.index(split), num_rows[split]
-        num_rows[split] += 1
-    return places
-
-
 # --- second pass ----------------------------------------------------------------------------------------
 
 
-def _write(sessions: ChatSessionFile, decisions: Decisions, places: _Places) -> Steps[TrainingData]:
-    with Spool("data") as spool:
-        writers: dict[Split, RowWriter] = {split: spool.writer(f"{split}.jsonl") for split in SPLITS}
-        report = _Report(spool.writer("report.jsonl"), decisions, places)
-        for position, session in enumerate(read_sessions(sessions.path)):
-            report.enter(position, session, writers)
-            if (position + 1) % PAGE == 0:
-                yield event(writers, report.reasons.total())
-        for line in _rejections(sessions):
-            report.enter_rejection(line)
-        data = publish_training_data(
-            spool,
-            writers,
-            report.writer,
-            num_runs=report.writer.num_rows,
-            num_merged=report.num_merged,
-            num_duplicates=report.num_duplicates,
-            num_rejected=report.reasons.total(),
-            rejected_by_reason=dict(report.reasons.most_common()),
-            redactions=dict(report.redactions.most_common()),
-            num_tokens=report.num_tokens,
-            card=_write_card(spool, sessions, writers, report),
-        )
-        yield event(writers, report.reasons.total())
-        return data
+def _write(sessions: ChatSessionFile, spool: Spool, draft: Scratch, report: Report) -> Steps[TrainingData]:
+    writers: dict[Split, RowWriter] = {split: spool.writer(f"{split}.jsonl") for split in SPLITS}
+    for position in report.write(draft, writers):
+        if (position + 1) % PAGE == 0:
+            yield event(writers, report.reasons.total())
+    for line in _rejections(sessions):
+        report.enter_rejection(line)
+    data = publish_training_data(
+        spool,
+        writers,
+        report.writer,
+        num_runs=report.writer.num_rows,
+        num_merged=report.num_merged,
+        num_duplicates=report.num_duplicates,
+        num_rejected=report.reasons.total(),
+        rejected_by_reason=dict(report.reasons.most_common()),
+        redactions=dict(report.redactions.most_common()),
+        num_tokens=report.num_tokens,
+        card=_write_card(spool, sessions, writers, report),
+    )
+    yield event(writers, report.reasons.total())
+    return data
 
 
 def _write_card(
-    spool: Spool, sessions: ChatSessionFile, writers: dict[Split, RowWriter], report: "_Report"
+    spool: Spool, sessions: ChatSessionFile, writers: dict[Split, RowWriter], report: Report
 ) -> str:
     card = render_card(
         Facts(
@@ -173,57 +154,3 @@ def _write_card(
     writer = spool.writer(CARD_NAME)
     writer.write_line(card.encode())
     return writer.path.name
-
-
-@dataclass(slots=True)
-class _Report:
-    """Writes the rows, and a line for every run that came in."""
-
-    writer: RowWriter
-    decisions: Decisions
-    places: _Places
-    reasons: Counter[str] = field(default_factory=Counter)
-    redactions: Counter[str] = field(default_factory=Counter)
-    num_merged: int = 0
-    num_duplicates: int = 0
-    num_tokens: int | None = None
-    histogram: Counter[int] = field(default_factory=Counter)
-
-    def enter(self, position: int, session: RecordedSession, writers: dict[Split, RowWriter]) -> None:
-        decisions = self.decisions
-        if problem := decisions.problems.get(position):
-            self.reasons[problem.reason.value] += 1
-            self._line(session, "rejected", reason=problem.reason.value, field=problem.field)
-            return
-        split, number = self.places.of(decisions.row_of(position))
-        place: dict[str, Any] = {"split": split, "row": number}
-        if decisions.firsts[position] != position:
-            self.num_duplicates += 1
-            self._line(session, "duplicate", **place)
-        elif position in decisions.merges.into:
-            self.num_merged += 1
-            self._line(session, "merged", **place)
-        else:
-            self._keep(position, session, writers[split], place)
-
-    def _keep(
-        self, position: int, session: RecordedSession, writer: RowWriter, place: dict[str, Any]
-    ) -> None:
-        redacted = self.decisions.render(position, session)
-        writer.write(redacted.row)
-        self.redactions += redacted.counts
-        reason = TOOLS_MISSING if lacks_schemas(redacted.row) else None
-        tokens = self._line(session, "kept", reason=reason, **place, redactions=dict(redacted.counts) or None)
-        if tokens is not None:
-            self.num_tokens = (self.num_tokens or 0) + tokens
-            self.histogram[bucket_of(tokens)] += 1
-
-    def enter_rejection(self, line: dict[str, Any]) -> None:
-        self.reasons[line["reason"]] += 1
-        self.writer.write({"run_id": line["run_id"], "status": "rejected", "reason": line["reason"]})
-
-    def _line(self, session: RecordedSession, status: str, **fields: Any) -> int | None:
-        tokens = (session.usage or {}).get("total_tokens")
-        line = {"run_id": session.run_id, "status": status, "tokens": tokens, **fields}
-        self.writer.write({key: value for key, value in line.items() if value is not None})
-        return tokens

@@ -20,6 +20,6 @@ class Duplicates:
     def __init__(self) -> None:
         self._first: dict[bytes, int] = {}
 
-    def first_of(self, row: Any, index: int) -> int:
-        """Return the index of the first row of this content: `index` itself for a new one."""
-        return self._first.setdefault(digest(row), index)
+    def first_of(self, content: bytes, index: int) -> int:
+        """Return the index of the first row with this digest of its content: `index` itself for a new one."""
+        return self._first.setdefault(content, index)

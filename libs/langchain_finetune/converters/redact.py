@@ -49,6 +49,10 @@ class Redactor:
     is_finding_secrets: bool = True
     rules: tuple[Rule, ...] = ()
 
+    def is_suspect(self, part: bytes) -> bool:
+        """Say of the JSON of a part of a row whether the row has to be searched; False is certain."""
+        return bool(self.rules) or (self.is_finding_secrets and may_hold_secrets(part))
+
     def __call__(self, row: Row) -> Redacted:
         """Return the row itself where there is nothing to take out, else a copy without its secrets."""
         counts: Counter[str] = Counter()

@@ -4,12 +4,17 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from langchain_finetune._spool import Spool, address_of, read_jsonl, sha256_of
 from langchain_finetune.errors import SourceError
 from langchain_finetune.handles import SPOOL_VERSION, ChatSessionFile, RecordedSession
 from langchain_finetune.runs import Reason, Rejection, read_chat_session
+
+SessionRow = dict[str, Any]
+"""A row of the spool: the fields of `RecordedSession`; one that is missing has its default."""
+
+_NEEDED: Final = frozenset({"run_id", "messages", "answer"})
 
 
 def accept_sessions(given: Any) -> ChatSessionFile:
@@ -32,7 +37,7 @@ def accept_sessions(given: Any) -> ChatSessionFile:
 
 
 def _file_at(path: Path) -> ChatSessionFile:
-    num_sessions = sum(1 for _ in read_sessions(path))
+    num_sessions = sum(1 for _ in read_session_rows(path))
     return ChatSessionFile(
         path=path.absolute(),
         sha256=sha256_of(path),
@@ -78,29 +83,31 @@ def _read(session: Any, number: int) -> RecordedSession | Rejection:
     raise SourceError(msg)
 
 
-def read_sessions(path: Path) -> Iterator[RecordedSession]:
-    """Yield the sessions of a file.
+def read_session_rows(path: Path) -> Iterator[SessionRow]:
+    """Yield the sessions of a file as they stand there.
 
     Raises:
         SourceError: A line is no recorded session.
     """
     for number, row in enumerate(read_jsonl(path), start=1):
-        if "run_type" in row or "inputs" in row:
-            msg = f"{path} is an export of runs, not of sessions: put RunExportLoader({str(path)!r}) first."
+        if not row.keys() >= _NEEDED or row.get("version", SPOOL_VERSION) != SPOOL_VERSION:
+            msg = f"{path}, row {number}: {_refusal(row, path)}"
             raise SourceError(msg)
-        try:
-            yield _session(row)
-        except SourceError as e:
-            msg = f"{path}, row {number}: {e}"
-            raise SourceError(msg) from e
+        yield row
+
+
+def _refusal(row: Mapping[str, Any], path: Path | None = None) -> str:
+    if "run_type" in row or "inputs" in row:
+        return f"this is an exported run, no session: put RunExportLoader({str(path)!r}) first."
+    if row.get("version", SPOOL_VERSION) != SPOOL_VERSION:
+        return f"this session has version {row['version']}, expected {SPOOL_VERSION}: load the runs again."
+    return "this is no recorded session: expected what a loader of langchain-finetune writes."
 
 
 def _session(row: Mapping[str, Any]) -> RecordedSession:
-    if row.get("version", SPOOL_VERSION) != SPOOL_VERSION:
-        msg = f"this session has version {row['version']}, expected {SPOOL_VERSION}: load the runs again."
-        raise SourceError(msg)
     try:
-        return RecordedSession(**row)
+        if row.get("version", SPOOL_VERSION) == SPOOL_VERSION:
+            return RecordedSession(**row)
     except TypeError as e:
-        msg = "this is no recorded session: expected what a loader of langchain-finetune writes."
-        raise SourceError(msg) from e
+        raise SourceError(_refusal(row)) from e
+    raise SourceError(_refusal(row))

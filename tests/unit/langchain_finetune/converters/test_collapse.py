@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from langchain_finetune import RecordedSession, TrainingDataConverter
 from langchain_finetune._spool import read_jsonl
-from langchain_finetune.converters.collapse import Trajectories, weighted
+from langchain_finetune.converters.collapse import Trajectories, unweighted, weighted
+from langchain_finetune.converters.row_facts import Looker
 
 pytestmark = pytest.mark.filterwarnings("default::UserWarning")
 
@@ -54,6 +55,10 @@ def convert(sessions, **settings):
     return data, list(read_jsonl(data.train)), list(read_jsonl(data.report))
 
 
+def line_of(row):
+    return Looker(lambda _: False).look(row, "").line
+
+
 def trained(row):
     """The answers that a row is trained on."""
     return [it for it in row["messages"] if it["role"] == "assistant" and it.get("weight") != 0]
@@ -84,7 +89,8 @@ def test_an_answer_of_the_history_that_no_run_recorded_is_not_trained_on():
 def test_a_row_with_weights_of_its_own_keeps_them(weight):
     history = [user("a"), assistant("b", weight=weight), user("c"), assistant("d"), user("e")]
     given = {"messages": [*history, assistant("f")]}
-    assert weighted(given, frozenset()) == given
+    line = line_of(given)
+    assert json.loads(weighted(line, frozenset())) == given
 
 
 def test_branches_stay_apart_and_train_what_they_share_once():
@@ -213,12 +219,14 @@ def test_every_recorded_answer_is_trained_on_exactly_once(runs, is_one_thread):
 def test_what_is_left_out_continues_nothing():
     trajectories = Trajectories()
     trajectories.skip()
-    trajectories.enter({"messages": [user("q"), assistant("a")]}, "")
+    trajectories.enter(Looker(lambda _: False).look({"messages": [user("q"), assistant("a")]}, "").ends)
     trajectories.skip()
     assert (trajectories.merges().into, trajectories.merges().targets) == ({}, {})
 
 
 def test_a_row_that_is_trained_on_whole_has_no_weights():
     row = {"messages": [user("q"), assistant("a"), user("r"), assistant("b")]}
-    assert weighted(row, frozenset({0})) is row
-    assert [it.get("weight") for it in weighted(row, frozenset())["messages"]] == [None, 0, None, 1]
+    assert json.loads(weighted(line_of(row), frozenset({0}))) == row
+    assert json.loads(unweighted(line_of(row))) == row
+    messages = json.loads(weighted(line_of(row), frozenset()))["messages"]
+    assert [it.get("weight") for it in messages] == [None, 0, None, 1]
