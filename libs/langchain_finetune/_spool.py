@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,12 +120,43 @@ def read_jsonl(path: Path, *, having: bytes = b"") -> Iterator[dict[str, Any]]:
             yield parse_object(line, path, number)
 
 
+def line_offsets(path: Path) -> Iterator[int]:
+    """Yield where each object of a JSON Lines file begins, in bytes, in the order of `read_jsonl`."""
+    offset = 0
+    with _source(path), path.open("rb") as file:
+        for line in file:
+            if not line.isspace():
+                yield offset
+            offset += len(line)
+
+
+@contextmanager
+def open_jsonl(path: Path) -> Iterator[Callable[[int], dict[str, Any]]]:
+    """Open a JSON Lines file to read single objects, by the offsets that `line_offsets` gave."""
+    with _source(path):
+        opened = path.open("rb")
+    with opened as file:
+
+        def read_at(offset: int) -> dict[str, Any]:
+            file.seek(offset)
+            value: dict[str, Any] = loads(file.readline())
+            return value
+
+        yield read_at
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with _source(path), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.isspace():
+                yield number, line
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[None]:
+    """Turn what keeps a file from being read into one clear sentence."""
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.isspace():
-                    yield number, line
+        yield
     except FileNotFoundError as e:
         msg = f"there is no file {path}: check the path (the working directory is {Path.cwd()})."
         raise SourceNotFoundError(msg) from e

@@ -8,10 +8,15 @@ from typing import Any, Final
 import orjson
 
 from langchain_finetune._version import __version__
-from langchain_finetune.handles import ChatSessionFile, RunSelection
+from langchain_finetune.handles import ChatSessionFile, Method, RunSelection
 from langchain_finetune.runs import SENTENCES, Reason
 
 CARD_NAME: Final = "DATASET_CARD.md"
+_METHODS: Final = {
+    "supervised": "supervised fine-tuning",
+    "dpo": "direct preference optimization",
+    "reinforcement": "reinforcement fine-tuning",
+}
 _BAR: Final = 40
 _FEWEST_TOKENS: Final = 64
 
@@ -21,6 +26,7 @@ class Facts:
     """What a card tells."""
 
     sessions: ChatSessionFile
+    method: Method
     settings: Mapping[str, Any]
     splits: Mapping[str, tuple[int, str]]
     """Rows and SHA-256 of each split that has rows."""
@@ -47,7 +53,7 @@ def _lines(facts: Facts) -> Iterator[str]:
     source = sessions.source or str(sessions.path)
     yield "# Training data"
     yield ""
-    yield f"{num_rows:,} rows for supervised fine-tuning, from {sessions.num_runs:,} runs of {source}."
+    yield f"{num_rows:,} rows for {_METHODS[facts.method]}, from {sessions.num_runs:,} runs of {source}."
     yield from _table(
         "Splits",
         ("split", "rows", "SHA-256 of the file"),

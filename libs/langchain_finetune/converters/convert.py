@@ -128,6 +128,7 @@ def _write(sessions: ChatSessionFile, spool: Spool, draft: Scratch, report: Repo
         rejected_by_reason=dict(report.reasons.most_common()),
         redactions=dict(report.redactions.most_common()),
         num_tokens=report.num_tokens,
+        method=report.decisions.settings.rendering.method,
         card=_write_card(spool, sessions, writers, report),
     )
     yield event(writers, report.reasons.total())
@@ -140,6 +141,7 @@ def _write_card(
     card = render_card(
         Facts(
             sessions=sessions,
+            method=report.decisions.settings.rendering.method,
             settings=report.decisions.settings.told(),
             splits={
                 it: (writer.num_rows, writer.sha256) for it, writer in writers.items() if writer.num_rows

@@ -6,7 +6,7 @@ Rows are rendered, redacted and written once, into a draft; the second pass copi
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 import orjson
@@ -15,11 +15,18 @@ from langchain_finetune._spool import Scratch
 from langchain_finetune._stage import Steps
 from langchain_finetune.converters.collapse import Merges, Trajectories
 from langchain_finetune.converters.deduplicate import Duplicates, digest
-from langchain_finetune.converters.examples import Example, Refused, Row, read_examples
+from langchain_finetune.converters.examples import (
+    Example,
+    Refused,
+    Rendering,
+    Row,
+    SessionRow,
+    lacks_schemas,
+)
 from langchain_finetune.converters.progress import PAGE, event
 from langchain_finetune.converters.redact import Redactor
+from langchain_finetune.converters.rendering import read_examples
 from langchain_finetune.converters.row_facts import Looker, RowFacts
-from langchain_finetune.converters.sessions import SessionRow
 from langchain_finetune.converters.split import Groups
 from langchain_finetune.errors import UnreadableRunError
 from langchain_finetune.handles import ChatSessionFile, Split
@@ -33,6 +40,7 @@ CONTRADICTORY: Final = "contradictory"
 
 _NOT_A_ROW: Final = -1
 _NOT_COUNTED: Final = -1
+_UNSIGNED: Final = 2**64 - 1
 
 Collapse = Literal["trajectory", "last", "none"]
 
@@ -41,9 +49,11 @@ Collapse = Literal["trajectory", "last", "none"]
 class Settings:
     """How to convert."""
 
+    rendering: Rendering
     fractions: dict[Split, float]
     seed: int
     collapse: Collapse
+    """`"none"` for all methods but the supervised one."""
     redactor: Redactor
     is_deduplicating: bool
     is_raising: bool
@@ -52,6 +62,7 @@ class Settings:
     def told(self) -> dict[str, Any]:
         """Return the settings as the person who set them names them, for the card of the data set."""
         return {
+            **_told(self.rendering),
             "collapse": self.collapse,
             "redact": "secrets" if self.redactor.is_finding_secrets else "none",
             "redaction_rules": len(self.redactor.rules),
@@ -60,6 +71,13 @@ class Settings:
             "seed": self.seed,
             **{f"{split}_fraction": fraction for split, fraction in self.fractions.items()},
         }
+
+
+def _told(rendering: Rendering) -> dict[str, Any]:
+    default = Rendering()
+    named = {field.name: getattr(rendering, field.name) for field in fields(rendering)}
+    del named["trains_history"]  # follows from `collapse`
+    return {key: it for key, it in named.items() if key == "method" or it != getattr(default, key)}
 
 
 @dataclass(slots=True)
@@ -111,9 +129,9 @@ def decide(sessions: ChatSessionFile, settings: Settings, draft: Scratch) -> Ste
         SourceError: The file holds no sessions.
     """
     first_pass = _FirstPass(settings, draft)
-    for position, item in enumerate(read_examples(sessions.path)):
-        first_pass.enter(position, item)
-        if (position + 1) % PAGE == 0:
+    for number, item in enumerate(read_examples(sessions.path, settings.rendering), start=1):
+        first_pass.enter(item)
+        if number % PAGE == 0:
             yield event({}, first_pass.decisions.reasons.total())
     return first_pass.end()
 
@@ -125,22 +143,26 @@ class _FirstPass:
         self._looker = Looker(settings.redactor.is_suspect)
         self._duplicates, self._trajectories = Duplicates(), Trajectories()
         self._answers = _Answers()
+        self._format = FORMATS[settings.rendering.method]
+        self._is_supervised = settings.rendering.method == "supervised"
 
-    def enter(self, position: int, item: Example | Refused) -> None:
+    def enter(self, item: Example | Refused) -> None:
         if isinstance(item, Refused):
             self._leave_out(item.run_id, Problem(item.reason, item.field or ""))
             return
+        position = len(self.decisions.nodes)
         try:
             facts, problem = self._look(position, item)
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as e:
             # A row of another shape than a loader's: its first misshape says why it cannot be read.
-            problem = next(FORMATS["supervised"].find_misshapes(item.row), None)
+            problem = next(self._format.find_misshapes(item.row), None)
             if problem is None:
                 if not isinstance(e, TypeError):
                     raise
                 problem = Problem(Reason.NOT_JSON, "")
         if problem is not None:
-            self._leave_out(item.run_id, problem)
+            for run_id in (item.run_id, *item.merged):
+                self._leave_out(run_id, problem)
         else:
             self._take(position, item, facts)
 
@@ -163,11 +185,13 @@ class _FirstPass:
                 item.row = redacted.row
                 # What histories have in common is compared as it was recorded.
                 facts = self._looker.look(item.row, scope)._replace(ends=facts.ends)
-        return facts, find_problem(item.row)
+        if self._is_supervised:
+            return facts, find_problem(item.row)
+        return facts, next(self._format.find_problems(item.row), None)
 
     def _take(self, position: int, item: Example, facts: RowFacts) -> None:
         decisions = self.decisions
-        node = decisions.groups.join(facts.prompt, _num_asked(item.row), _shared(item.session))
+        node = decisions.groups.join(facts.prompt, _num_asked(item.row), _shared(item))
         first = position
         if self._settings.is_deduplicating:
             first = self._duplicates.first_of(facts.content, position)
@@ -175,9 +199,9 @@ class _FirstPass:
             self._trajectories.skip()
         else:
             self._trajectories.enter(facts.ends)
-        if _lacks_schemas(item.row):
+        if lacks_schemas(item.row):
             decisions.notes[position] = TOOLS_MISSING
-        elif self._answers.contradict(node, facts):
+        elif self._is_supervised and self._answers.contradict(node, facts):
             decisions.notes[position] = CONTRADICTORY
         if item.merged:
             decisions.merged[position] = item.merged
@@ -212,8 +236,7 @@ class _Answers:
         """Enter a row; say whether the first row with its prompt and its schemas has another answer."""
         if (missing := 2 * node + 2 - len(self._first)) > 0:
             self._first.extend([0] * missing)
-        answer = int.from_bytes(facts.answer[:8])
-        schemas = int.from_bytes(facts.schemas[:8])
+        answer, schemas = hash(facts.answer) & _UNSIGNED, hash(facts.schemas) & _UNSIGNED
         if not self._first[2 * node]:
             self._first[2 * node], self._first[2 * node + 1] = answer, schemas
         return self._first[2 * node + 1] == schemas and self._first[2 * node] != answer
@@ -223,21 +246,12 @@ def _num_asked(row: Row) -> int:
     return len(row.get("input", row)["messages"])
 
 
-def _shared(session: SessionRow) -> Iterator[bytes]:
+def _shared(item: Example) -> Iterator[bytes]:
     """Yield what keeps rows in one split."""
-    for key in ("thread", "trace"):
-        if value := session.get(f"{key}_id"):
-            yield digest(f"{key}:{value}")
-
-
-def _lacks_schemas(row: Row) -> bool:
-    """Say whether the answer calls a tool although the run recorded no schema at all."""
-    if "messages" not in row:
-        return False
-    answer = row["messages"][-1]
-    return ("tool_calls" in answer and "tools" not in row) or (
-        "function_call" in answer and "functions" not in row
-    )
+    for session in (item.session, *item.partners):
+        for key in ("thread", "trace"):
+            if value := session.get(f"{key}_id"):
+                yield digest(f"{key}:{value}")
 
 
 def _recorded_tokens(session: SessionRow) -> int:

@@ -18,6 +18,9 @@ DIGEST_SIZE: Final = 16
 SLOT: Final = b"\x1e"
 """Stands in a line where an assistant message may get its weight; JSON holds no such byte."""
 
+_ASKED: Final = ("messages", "tools", "functions", "parallel_tool_calls")
+"""What the model is given; all else in a row is what it should answer."""
+
 _MAX_KEPT_BYTES: Final = 1 << 24
 """Of parts that are kept; then all of them are forgotten, and what still repeats is soon there again."""
 _MAX_PART_BYTES: Final = 1 << 16
@@ -36,9 +39,9 @@ class RowFacts(NamedTuple):
     content: bytes
     """Digest of the whole row, whatever the order of its keys."""
     schemas: bytes
-    """Digest of all that stands beside the messages."""
+    """What stands beside the messages, in a form to compare."""
     answer: bytes
-    """Digest of what is answered, in a form that applications do not change when they send it back."""
+    """What is answered, in a form that applications do not change when they send it back."""
     ends: Sequence[bytes]
     """Digest of the row up to each of its assistant messages: equal in rows that begin alike."""
     is_suspect: bool
@@ -46,11 +49,20 @@ class RowFacts(NamedTuple):
 
 
 class _Part(NamedTuple):
-    written: bytes
+    """A message, or what stands beside the messages."""
+
     slotted: bytes
     sorted: bytes
     link: bytes
+    """What histories are compared by."""
+    ends: bool
+    """Whether it is an answer."""
     is_suspect: bool
+    is_weighted: bool = False
+
+
+_NOTHING: Final = _Part(b"}", b"", b"", ends=False, is_suspect=False)
+"""Beside the messages of a row that has no tools."""
 
 
 class Looker:
@@ -75,70 +87,89 @@ class Looker:
         Raises:
             TypeError: The row holds a value that JSON does not have.
         """
-        return self._chat(row, scope) if "messages" in row else self._other(row)
+        if "input" in row:
+            asked = row["input"]
+            return self._other(row, asked, {key: row[key] for key in row if key != "input"})
+        if row["messages"][-1]["role"] == "assistant":
+            return self._chat(row, scope)
+        return self._other(row, row, {key: row[key] for key in row if key not in _ASKED})
 
     def _chat(self, row: Row, scope: str) -> RowFacts:
-        parts = [self._part(message, self._message) for message in row["messages"]]
-        beside = [(key, self._part(value, self._value)) for key, value in row.items() if key != "messages"]
-        is_weighted = any("weight" in message for message in row["messages"])
-        shown = [part.written for part in parts] if is_weighted else [part.slotted for part in parts]
-        line = b'{"messages":[' + b",".join(shown) + b"]"
-        for key, part in beside:
-            line += b',"' + key.encode() + b'":' + part.written
-        schemas = _digest(b",".join([key.encode() + part.link for key, part in beside]))
-        asked = parts[:-1] if row["messages"][-1]["role"] == "assistant" else parts
-        prompt = _digest(b"[" + b",".join([part.sorted for part in asked]) + b"]")
+        # Once a row: written out in one piece, as each call costs as much as what it would do.
+        known, parts = self._parts.get, []
+        is_suspect = is_weighted = False
+        for message in row["messages"]:
+            written = orjson.dumps(message)
+            parts.append(part := known(written) or self._message(written, message))
+            is_suspect |= part.is_suspect
+            is_weighted |= part.is_weighted
+        beside = self._beside(row)
+        hashed = hashlib.blake2b(beside.link + scope.encode(errors="replace"), digest_size=DIGEST_SIZE)
+        ends = []
+        for part in parts:
+            hashed.update(part.link)
+            if part.ends:
+                ends.append(hashed.digest())
+        line = b'{"messages":[%b]%b' % (b",".join([part.slotted for part in parts]), beside.slotted)
+        answer = parts.pop()
+        prompt = _digest(b"[%b]" % b",".join([part.sorted for part in parts]))
         return RowFacts(
-            line + b"}",
+            line.replace(SLOT, b"") if is_weighted else line,
             prompt,
-            _digest(prompt + parts[-1].sorted + schemas),
-            schemas,
-            parts[-1].link,
-            _ends(row["messages"], parts, scope.encode(errors="replace") + schemas),
-            any(part.is_suspect for part in parts) or any(part.is_suspect for _, part in beside),
+            _digest(prompt + beside.link + answer.sorted),
+            beside.link,
+            answer.link,
+            ends,
+            is_suspect or beside.is_suspect,
         )
 
-    def _other(self, row: Row) -> RowFacts:
-        part = self._value(orjson.dumps(row), row)
-        asked, answered = row["input"], row["preferred_output"]
-        schemas = _digest(_sorted({key: value for key, value in asked.items() if key != "messages"}))
-        prompt = _digest(_sorted(asked["messages"]))
-        content, answer = _digest(part.sorted), _digest(_sorted(answered))
-        return RowFacts(part.written, prompt, content, schemas, answer, (), part.is_suspect)
+    def _beside(self, row: Row) -> _Part:
+        if len(row) == 1:
+            return _NOTHING
+        beside = {key: value for key, value in row.items() if key != "messages"}
+        written = orjson.dumps(beside)
+        if part := self._parts.get(written):
+            return part
+        ordered = _sorted(beside)
+        part = _Part(
+            b"," + written[1:], ordered, _digest(ordered), ends=False, is_suspect=self._is_suspect(written)
+        )
+        return self._remember(written, part)
 
-    def _part(self, value: Any, look: Callable[[bytes, Any], _Part]) -> _Part:
-        written = orjson.dumps(value)
-        part = self._parts.get(written)
-        if part is None:
-            part = look(written, value)
-            if len(written) <= _MAX_PART_BYTES:
-                if self._num_kept_bytes > _MAX_KEPT_BYTES:
-                    self._parts.clear()
-                    self._num_kept_bytes = 0
-                self._parts[written] = part
-                self._num_kept_bytes += 2 * len(written)
-        return part
+    def _other(self, row: Row, asked: Row, answered: Row) -> RowFacts:
+        """Look at a row whose messages do not end with the answer."""
+        written = orjson.dumps(row)
+        schemas = {key: asked[key] for key in _ASKED if key in asked and key != "messages"}
+        return RowFacts(
+            line=written,
+            prompt=_digest(_sorted(asked["messages"])),
+            content=_digest(_sorted(row)),
+            schemas=_sorted(schemas),
+            answer=_sorted(answered),
+            ends=(),
+            is_suspect=self._is_suspect(written),
+        )
 
     def _message(self, written: bytes, message: Any) -> _Part:
-        ordered = _sorted(message)
-        slotted, compared = written, ordered
-        if message["role"] == "assistant":
-            slotted, compared = written[:-1] + SLOT + b"}", _sorted(_canonical(message))
-        return _Part(written, slotted, ordered, _digest(compared), self._is_suspect(written))
+        is_answer = message["role"] == "assistant"
+        part = _Part(
+            slotted=written[:-1] + SLOT + b"}" if is_answer else written,
+            sorted=_sorted(message),
+            link=_sorted(_canonical(message)) if is_answer else written,
+            ends=is_answer,
+            is_suspect=self._is_suspect(written),
+            is_weighted="weight" in message,
+        )
+        return self._remember(written, part)
 
-    def _value(self, written: bytes, value: Any) -> _Part:
-        ordered = _sorted(value)
-        return _Part(written, written, ordered, _digest(ordered), self._is_suspect(written))
-
-
-def _ends(messages: Sequence[Mapping[str, Any]], parts: Sequence[_Part], beginning: bytes) -> list[bytes]:
-    hashed = hashlib.blake2b(beginning, digest_size=DIGEST_SIZE)
-    ends = []
-    for message, part in zip(messages, parts, strict=True):
-        hashed.update(part.link)
-        if message["role"] == "assistant":
-            ends.append(hashed.digest())
-    return ends
+    def _remember(self, written: bytes, part: _Part) -> _Part:
+        if len(written) <= _MAX_PART_BYTES:
+            if self._num_kept_bytes > _MAX_KEPT_BYTES:
+                self._parts.clear()
+                self._num_kept_bytes = 0
+            self._parts[written] = part
+            self._num_kept_bytes += 3 * len(written)
+        return part
 
 
 def _canonical(answer: Mapping[str, Any]) -> Any:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from langchain_finetune._spool import Spool, address_of, read_jsonl, sha256_of
+from langchain_finetune.converters.examples import SessionRow
 from langchain_finetune.errors import SourceError
 from langchain_finetune.handles import SPOOL_VERSION, ChatSessionFile, RecordedSession
 from langchain_finetune.runs import Reason, Rejection, read_chat_session
-
-SessionRow = dict[str, Any]
-"""A row of the spool: the fields of `RecordedSession`; one that is missing has its default."""
 
 _NEEDED: Final = frozenset({"run_id", "messages", "answer"})
 

@@ -11,16 +11,17 @@ from typing_extensions import override
 from langchain_finetune._stage import Stage, adrive, drive
 from langchain_finetune.converters.convert import convert
 from langchain_finetune.converters.decisions import Collapse, Settings
+from langchain_finetune.converters.examples import Reasoning, Rendering
 from langchain_finetune.converters.redact import Redactor, read_rules
 from langchain_finetune.converters.sessions import accept_sessions
-from langchain_finetune.handles import ChatSessionFile, RecordedSession, TrainingData
+from langchain_finetune.handles import ChatSessionFile, Method, RecordedSession, TrainingData
 
 ConverterInput = ChatSessionFile | str | Path | Iterable[RecordedSession | Mapping[str, Any]]
 """What a loader gives, the path of its file, or sessions: recorded ones or LangChain's `ChatSession`s."""
 
 
 class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
-    """Converts recorded sessions into rows of OpenAI's supervised chat format, split and checked.
+    """Converts recorded sessions into rows of OpenAI's training formats, checked and split.
 
     Every run that came in has a line in the report: kept, merged, duplicate or rejected, and why.
 
@@ -31,6 +32,25 @@ class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
     print(data.num_train, data.num_test, data.rejected_by_reason)
     ```
     """
+
+    method: Method = "supervised"
+    """Method of training that the rows are for."""
+
+    reasoning: Reasoning = "drop"
+    """Whether the model's recorded reasoning is left out, or stands in front of its answer as `<think>`."""
+
+    score_key: str | None = None
+    """For `"dpo"`: key of the feedback that tells the better of two answers to one prompt; None where there
+    is only one."""
+
+    lower_is_better: bool = False
+    """For `"dpo"`: whether a low score is a good one."""
+
+    max_pairs_per_prompt: int = Field(default=1, ge=1)
+    """For `"dpo"`: most pairs of the runs of one prompt, and of the candidates of one run."""
+
+    metadata_keys: tuple[str, ...] = ()
+    """For `"reinforcement"`: keys of the runs' metadata that the grader reads."""
 
     validation_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share of the rows that the host computes the validation loss on."""
@@ -93,10 +113,20 @@ class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
         return await adrive(convert(accepted, self._settings()), config)
 
     def _settings(self) -> Settings:
+        collapse = self.collapse if self.method == "supervised" else "none"
         return Settings(
+            rendering=Rendering(
+                method=self.method,
+                reasoning=self.reasoning,
+                trains_history=collapse == "none",
+                score_key=self.score_key,
+                lower_is_better=self.lower_is_better,
+                max_pairs_per_prompt=self.max_pairs_per_prompt,
+                metadata_keys=self.metadata_keys,
+            ),
             fractions={"validation": self.validation_fraction, "test": self.test_fraction},
             seed=self.seed,
-            collapse=self.collapse,
+            collapse=collapse,
             redactor=Redactor(is_finding_secrets=self.redact == "secrets", rules=self.redaction_rules),
             is_deduplicating=self.deduplicate == "exact",
             is_raising=self.on_error == "raise",

@@ -52,6 +52,12 @@ class Reason(StrEnum):
     INVALID_OUTPUT = "invalid_output"
     SAME_OUTPUTS = "same_outputs"
     NO_QUESTION = "no_question"
+    # Why runs that are fine make no pair of preferences.
+    UNRATED = "unrated"
+    NO_PREFERENCE = "no_preference"
+    NO_PAIR = "no_pair"
+    TIED = "tied"
+    ENOUGH_PAIRS = "enough_pairs"
 
 
 SENTENCES: Final = {
@@ -96,6 +102,11 @@ SENTENCES: Final = {
     Reason.INVALID_OUTPUT: "A preferred or other output is no list of exactly one assistant message.",
     Reason.SAME_OUTPUTS: "Both outputs are the same: there is nothing to prefer.",
     Reason.NO_QUESTION: "The last message is not the user's.",
+    Reason.UNRATED: "It has neither a correction nor a score: nothing tells how good the answer is.",
+    Reason.NO_PREFERENCE: "It has several candidates, and nothing tells which of them is the better one.",
+    Reason.NO_PAIR: "No other run of its prompt, with its tools, gave another answer that has a score.",
+    Reason.TIED: "No other answer to its prompt is known to be better or worse.",
+    Reason.ENOUGH_PAIRS: "The other answers to its prompt make pairs already, as many as were asked for.",
 }
 """What each reason means, for a person to read."""
 

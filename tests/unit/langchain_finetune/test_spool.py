@@ -4,6 +4,7 @@ import os
 import stat
 import time
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,9 @@ from langchain_finetune import _spool
 from langchain_finetune._spool import (
     Spool,
     clean,
+    line_offsets,
     load_training_data,
+    open_jsonl,
     read_jsonl,
     sha256_of,
     state_directory,
@@ -236,3 +239,26 @@ def test_using_a_directory_again_makes_it_young(monkeypatch):
     os.utime(path.parent, (0, 0))
     publish([{"a": 1}])
     assert clean(older_than_days=1).num_sessions == 0
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(["", "  ", "\r"]), st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+        )
+    )
+)
+def test_each_object_is_read_again_by_its_offset(tmp_path, texts):
+    path = tmp_path / "rows.jsonl"
+    lines = [text if text.isspace() or not text else orjson.dumps({"a": text}).decode() for text in texts]
+    path.write_bytes("\n".join(lines).encode())
+    rows, offsets = list(read_jsonl(path)), list(line_offsets(path))
+    assert len(rows) == len(offsets)
+    with open_jsonl(path) as read_at:
+        assert [read_at(offset) for offset in reversed(offsets)] == rows[::-1]
+
+
+def test_offsets_of_a_file_that_is_gone_name_it(tmp_path):
+    with pytest.raises(SourceNotFoundError, match=r"gone\.jsonl"), open_jsonl(tmp_path / "gone.jsonl"):
+        pass

@@ -173,6 +173,7 @@ def test_every_rule_has_its_advice():
         *("not_a_run", "not_an_llm_run", "not_chat_model", "unknown_shape", "too_deep", "errored"),
         *("pending", "hidden_inputs", "truncated", "content_filter", "previous_response_id"),
         *("builtin_tool", "not_found", "offloaded", "too_large"),
+        *("unrated", "no_preference", "no_pair", "tied", "enough_pairs"),
     }
     assert {reason.value for reason in Reason} - {reason.value for reason in ADVICE} == about_runs
 
