@@ -21,8 +21,10 @@ SLOT: Final = b"\x1e"
 _ASKED: Final = ("messages", "tools", "functions", "parallel_tool_calls")
 """What the model is given; all else in a row is what it should answer."""
 
-_MAX_KEPT_BYTES: Final = 1 << 24
+_MAX_KEPT_BYTES: Final = 1 << 22
 """Of parts that are kept; then all of them are forgotten, and what still repeats is soon there again."""
+_LONG: Final = 512
+"""From here on a link is hashed by itself, once: it may be a system prompt."""
 _MAX_PART_BYTES: Final = 1 << 16
 
 Row = Mapping[str, Any]
@@ -152,10 +154,11 @@ class Looker:
 
     def _message(self, written: bytes, message: Any) -> _Part:
         is_answer = message["role"] == "assistant"
+        link = _sorted(_canonical(message)) if is_answer else written
         part = _Part(
             slotted=written[:-1] + SLOT + b"}" if is_answer else written,
             sorted=_sorted(message),
-            link=_sorted(_canonical(message)) if is_answer else written,
+            link=link if len(link) < _LONG else _digest(link),
             ends=is_answer,
             is_suspect=self._is_suspect(written),
             is_weighted="weight" in message,
