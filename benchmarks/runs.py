@@ -37,7 +37,7 @@ NUM_IMPORTS = 5
 PAGE = 1000
 MB = 1_000_000
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
-IMPORTS = ("langchain_core.runnables", "langchain_finetune", "langchain_finetune.loaders")
+IMPORTS = ("langchain_core.runnables", "langchain_finetune", "langchain_finetune.loaders.run_export")
 
 Reader = Callable[[Path, Path], object]
 
@@ -91,6 +91,7 @@ def _print_speed(runs: Path, folder: Path, options: argparse.Namespace) -> None:
         "langchain-core: safe load, convert_to_openai_messages": _core,
         "orjson: loads and dumps of the same bytes": _limit,
         "langchain-finetune: load": _load,
+        "langchain-finetune: load, num_processes=2, their start too": _load_with_two,
         "langchain-finetune: load and convert": _pipe,
     }
     seconds: dict[str, list[float]] = {name: [] for name in readers}
@@ -158,6 +159,12 @@ def _load(runs: Path, _out: Path) -> Any:
     from langchain_finetune import RunExportLoader  # noqa: PLC0415
 
     return RunExportLoader(runs).invoke({})
+
+
+def _load_with_two(runs: Path, _out: Path) -> Any:
+    from langchain_finetune import RunExportLoader  # noqa: PLC0415
+
+    return RunExportLoader(runs, num_processes=2).invoke({})
 
 
 def _pipe(runs: Path | str, _out: Path) -> Any:

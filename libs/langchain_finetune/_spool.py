@@ -237,10 +237,14 @@ class RowWriter:
 
     def write_line(self, line: bytes) -> None:
         """Append one line as it is, its newline included."""
-        self._digest.update(line)
-        self.num_rows += 1
+        self.write_lines(line, 1)
+
+    def write_lines(self, lines: bytes, num_rows: int) -> None:
+        """Append some lines as they are, the newline of each included."""
+        self._digest.update(lines)
+        self.num_rows += num_rows
         try:
-            self._file.write(line)
+            self._file.write(lines)
         except OSError as e:
             raise _storage_error(self.path, e) from e
 

@@ -1,10 +1,14 @@
-"""The lines of a JSON Lines file, plain or compressed; what is damaged says how far it was read."""
+"""The lines of a JSON Lines file, plain or compressed; what is damaged says how far it was read.
+
+A file is read in blocks of whole lines: to ask a stream for one line after the other takes longer than to
+look for its end.
+"""
 
 import gzip
 import io
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 from langchain_finetune._parsing import loads
 from langchain_finetune.errors import FineTuneError, SourceError
@@ -16,6 +20,29 @@ ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 _MAX_LINE_BYTES: Final = 1 << 28
 _CHUNK_BYTES: Final = 1 << 18
+_BLOCK_BYTES: Final = 1 << 16
+
+
+class Block(NamedTuple):
+    """Some lines of a file."""
+
+    first_line: int
+    """The number of its first line, from 1."""
+    text: bytes
+    """The lines; each is ended, but for the last of a file."""
+
+
+class BadLine(NamedTuple):
+    """A line that is no run."""
+
+    number: int
+    reason: Reason
+    problem: str
+    """What is wrong with it, as the end of a sentence."""
+
+    def place(self, name: str) -> str:
+        """Say in which file what is wrong with which line."""
+        return f"{name}, line {self.number}, {self.problem}"
 
 
 def read_objects(file: ExportFile) -> Iterator[dict[str, Any] | Rejection]:
@@ -24,63 +51,145 @@ def read_objects(file: ExportFile) -> Iterator[dict[str, Any] | Rejection]:
     Raises:
         SourceError: The file is cut off or damaged, or not one of its lines is an object.
     """
-    num_objects, first_bad = 0, ""
-    for number, line in read_lines(file):
-        if line.isspace():
-            continue
-        value, problem = _parse(line)
-        if problem is None:
-            num_objects += 1
-            yield value
-            continue
-        where = f"{file.name}, line {number}, {problem[1]}"
-        if not line.endswith(b"\n") and problem[0] is Reason.NOT_A_RUN:
-            msg = (
-                f"{where} and is not ended: the file is cut off there, or is no JSON Lines. "
-                f"{number - 1} lines were read. Copy or export it again."
-            )
-            raise SourceError(msg)
-        first_bad = first_bad or where
-        yield Rejection(f"{file.name}:{number}", problem[0])
-    if first_bad and not num_objects:
-        msg = f"{first_bad}, and so is every other line: expected JSON Lines, one run a line."
+    has_objects, first_bad = False, None
+    for block in read_blocks(file):
+        for found in objects_in(block, file.name):
+            if isinstance(found, BadLine):
+                first_bad = first_bad or found
+                yield Rejection(f"{file.name}:{found.number}", found.reason)
+            else:
+                has_objects = True
+                yield found
+    refuse_other_text(first_bad, file.name, has_objects=has_objects)
+
+
+def refuse_other_text(first_bad: BadLine | None, name: str, *, has_objects: bool) -> None:
+    """Refuse a file that is no JSON Lines at all.
+
+    Raises:
+        SourceError: It has lines, and not one of them is an object.
+    """
+    if first_bad is not None and not has_objects:
+        msg = f"{first_bad.place(name)}, and so is every other line: expected JSON Lines, one run a line."
         raise SourceError(msg)
 
 
-def _parse(line: bytes) -> tuple[Any, tuple[Reason, str] | None]:
-    try:
-        value = loads(line)
-    except RecursionError:
-        return None, (Reason.TOO_DEEP, "is nested too deeply")
-    except ValueError:
-        return None, (Reason.NOT_A_RUN, "is no JSON")
-    if not isinstance(value, dict):
-        return None, (Reason.NOT_A_RUN, "holds no JSON object")
-    return value, None
+def objects_in(block: Block, name: str) -> Iterator[dict[str, Any] | BadLine]:
+    """Yield the objects of a block's lines, and the lines that are none; blank lines are passed over.
+
+    Raises:
+        SourceError: The last line is cut off.
+    """
+    lines = block.text.split(b"\n")
+    for number, line in enumerate(lines, start=block.first_line):
+        try:
+            value = loads(line)
+        except RecursionError:
+            yield BadLine(number, Reason.TOO_DEEP, "is nested too deeply")
+            continue
+        except ValueError:
+            if not line or line.isspace():
+                continue
+            bad = BadLine(number, Reason.NOT_A_RUN, "is no JSON")
+        else:
+            if isinstance(value, dict):
+                yield value
+                continue
+            bad = BadLine(number, Reason.NOT_A_RUN, "holds no JSON object")
+        if line is lines[-1]:  # the text ends with it, and not with a newline
+            msg = (
+                f"{bad.place(name)} and is not ended: the file is cut off there, or is no JSON Lines. "
+                f"{number - 1} lines were read. Copy or export it again."
+            )
+            raise SourceError(msg)
+        yield bad
 
 
-def read_lines(file: ExportFile) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file with their numbers from 1; gzip and Zstandard are known by their first bytes.
+def read_lines(file: ExportFile) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends.
 
     Raises:
         SourceError: The file cannot be read, or only so far; a line is longer than 256 MB.
     """
-    number = 0
+    for block in read_blocks(file):
+        yield from block.text.split(b"\n")
+
+
+def read_blocks(file: ExportFile, num_bytes: int = _BLOCK_BYTES) -> Iterator[Block]:
+    """Yield the lines of a file some at a time; gzip and Zstandard are known by their first bytes.
+
+    Args:
+        file: The file.
+        num_bytes: How many bytes of lines are enough for a block.
+
+    Raises:
+        SourceError: The file cannot be read, or only so far; a line is longer than 256 MB.
+    """
+    lines = _Lines(file.name)
     try:
         with file.open() as raw, _unpacked(raw, file.name) as text:
-            while line := text.readline(_MAX_LINE_BYTES):
-                number += 1
-                if len(line) == _MAX_LINE_BYTES:
-                    msg = (
-                        f"{file.name}, line {number} is longer than {_MAX_LINE_BYTES >> 20} MB: "
-                        "expected JSON Lines, one run a line."
-                    )
-                    raise SourceError(msg)  # noqa: TRY301  # the way out is the same for every failure
-                yield number, line
+            while piece := text.read1(num_bytes):
+                lines.add(piece)
+                if lines.num_bytes >= num_bytes:
+                    yield lines.take()
+        lines.end()
     except FineTuneError:
         raise
     except Exception as e:  # each store and each archive raises what its own library raises
-        raise unreadable(file, e, f"{number} lines") from e
+        if lines.num_bytes:
+            yield lines.take()
+        raise unreadable(file, e, f"{lines.num_taken} lines") from e
+    if lines.num_bytes:
+        yield lines.take()
+
+
+class _Lines:
+    """Puts the pieces of a stream together to whole lines."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._whole: list[bytes] = []
+        self._begun: list[bytes] = []
+        self._num_begun = 0
+        self.num_bytes = 0
+        """Bytes of whole lines that were not taken yet."""
+        self.num_taken = 0
+        """Lines that were."""
+
+    def add(self, piece: bytes) -> None:
+        """Add what comes next.
+
+        Raises:
+            SourceError: A line is longer than 256 MB.
+        """
+        end = piece.rfind(b"\n") + 1
+        if self._num_begun + (piece.find(b"\n") if end else len(piece)) >= _MAX_LINE_BYTES:
+            number = 1 + self.num_taken + sum(whole.count(b"\n") for whole in self._whole)
+            msg = (
+                f"{self._name}, line {number} is longer than {_MAX_LINE_BYTES >> 20} MB: "
+                "expected JSON Lines, one run a line."
+            )
+            raise SourceError(msg)
+        if end:
+            self._whole += (*self._begun, piece[:end])
+            self.num_bytes += self._num_begun + end
+            self._begun, self._num_begun = [], 0
+        if end < len(piece):
+            self._begun.append(piece[end:])
+            self._num_begun += len(piece) - end
+
+    def end(self) -> None:
+        """Take the last line for whole that is not ended: nothing comes after it."""
+        self._whole += self._begun
+        self.num_bytes += self._num_begun
+
+    def take(self) -> Block:
+        """Return the whole lines."""
+        block = Block(self.num_taken + 1, b"".join(self._whole))
+        self._whole.clear()
+        self.num_bytes = 0
+        self.num_taken += block.text.count(b"\n")
+        return block
 
 
 def unreadable(file: ExportFile, cause: Exception, read_so_far: str) -> SourceError:
@@ -95,7 +204,7 @@ def _named(cause: Exception) -> str:
     return text if isinstance(text, str) else f"{type(cause).__module__}.{type(cause).__qualname__}"
 
 
-def _unpacked(raw: BinaryIO, name: str) -> BinaryIO:
+def _unpacked(raw: BinaryIO, name: str) -> io.BufferedReader | gzip.GzipFile:
     # A store's file buffers by itself, and cannot be looked into ahead.
     is_local = isinstance(raw, io.BufferedReader)
     buffered: Any = raw if is_local else io.BufferedReader(cast("Any", raw), _CHUNK_BYTES)
@@ -103,10 +212,10 @@ def _unpacked(raw: BinaryIO, name: str) -> BinaryIO:
     if not magic and name.endswith((".gz", ".zst")):
         raise EOFError  # an archive of nothing has some bytes
     if magic.startswith(GZIP_MAGIC):
-        return cast("BinaryIO", gzip.GzipFile(fileobj=buffered, mode="rb"))
+        return gzip.GzipFile(fileobj=buffered, mode="rb")
     if magic == ZSTD_MAGIC:
         return io.BufferedReader(_ZstandardReader(buffered), _CHUNK_BYTES)
-    return cast("BinaryIO", buffered)
+    return cast("io.BufferedReader", buffered)
 
 
 class _ZstandardReader(io.RawIOBase):

@@ -12,6 +12,7 @@ import orjson
 from langchain_finetune._stage import Event, Steps
 from langchain_finetune.handles import RunSelection
 from langchain_finetune.loaders._corrections import correction_of
+from langchain_finetune.loaders._found import Found
 from langchain_finetune.loaders._langsmith_queries import RunQuery
 from langchain_finetune.loaders._langsmith_source import (
     LangSmithSource,
@@ -24,7 +25,7 @@ from langchain_finetune.loaders._langsmith_source import (
 )
 from langchain_finetune.loaders._query_spool import OpenPart, QuerySpool
 from langchain_finetune.loaders._selection import Sieve
-from langchain_finetune.loaders._spooling import LOAD_EVENT, Found
+from langchain_finetune.loaders._spooling import LOAD_EVENT
 from langchain_finetune.runs import Reason, Rejection, read_correction, run_id_of, trace_id_of
 
 LONGEST_AGE_SECONDS: Final = 86_400.0

@@ -2,10 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -62,6 +61,11 @@ def refuse_queries(selection: RunSelection, source: str) -> None:
         raise SelectionError(msg)
 
 
+Scores = Mapping[str, float]
+_Test = Callable[[Mapping[str, Any], Scores], bool]
+"""Says whether a run fails a condition; gets the run and the average scores on the root of its trace."""
+
+
 @dataclass(slots=True)
 class Sieve:
     """Tries each run against a selection and counts which condition removed how many."""
@@ -71,10 +75,13 @@ class Sieve:
     """Whether all runs are known to be of the selection's project; they themselves tell only its id."""
     removed: Counter[str] = field(default_factory=Counter)
     num_taken: int = 0
+    _tests: tuple[tuple[str, _Test], ...] = field(init=False, repr=False, compare=False)
+    """The conditions that are set, so that the others cost nothing."""
 
-    def takes(
-        self, run: Mapping[str, Any], root_feedback: Mapping[str, float], *, is_corrected: bool = False
-    ) -> bool:
+    def __post_init__(self) -> None:
+        self._tests = tuple(_tests(self.selection, is_one_project=self.is_one_project))
+
+    def takes(self, run: Mapping[str, Any], root_feedback: Scores, *, is_corrected: bool = False) -> bool:
         """Say whether a run is selected.
 
         Args:
@@ -82,14 +89,28 @@ class Sieve:
             root_feedback: Average scores on the root of its trace.
             is_corrected: Whether there is a correction of its answer that can be read.
         """
-        failed: Iterator[str] = self._failed(run, root_feedback)
-        if self.selection.corrections == "only" and not is_corrected:
-            failed = chain(("corrections",), failed)
-        condition = next(failed, None)
+        condition = self.failed(run, root_feedback, is_corrected=is_corrected)
+        return self.counts(condition)
+
+    def failed(
+        self, run: Mapping[str, Any], root_feedback: Scores, *, is_corrected: bool = False
+    ) -> str | None:
+        """Return the first condition that a run fails; the limit is none of a run's own."""
+        if not is_corrected and self.selection.corrections == "only":
+            return "corrections"
+        for condition, fails in self._tests:
+            if fails(run, root_feedback):
+                return condition
+        return None
+
+    def counts(self, condition: str | None, num_runs: int = 1) -> bool:
+        """Enter what runs have failed, None where nothing; say whether they are taken: up to the limit."""
+        if condition is None and self.is_full:
+            condition = "limit"
         if condition is None:
-            self.num_taken += 1
+            self.num_taken += num_runs
             return True
-        self.removed[condition] += 1
+        self.removed[condition] += num_runs
         return False
 
     @property
@@ -102,43 +123,34 @@ class Sieve:
         """Runs tried so far."""
         return self.num_taken + self.removed.total()
 
-    def _failed(self, run: Mapping[str, Any], root_feedback: Mapping[str, float]) -> Iterator[str]:
-        wanted = self.selection
-        if wanted.scope == "run":
-            yield from self._failed_of_run(run, root_feedback)
-        if not wanted.include_tuned and OWN_TRAFFIC_KEY in metadata_of(run):
-            yield "include_tuned"
-        if wanted.project_name and not self.is_one_project and not _is_of(wanted.project_name, run):
-            yield "project_name"
-        if wanted.model and wanted.model not in models_of(run):
-            yield "model"
-        if wanted.sample is not None and _fraction(wanted.seed, run) >= wanted.sample:
-            yield "sample"
-        if self.is_full:
-            yield "limit"
 
-    def _failed_of_run(self, run: Mapping[str, Any], root_feedback: Mapping[str, float]) -> Iterator[str]:
-        """Try what holds for the model's run; with another scope its root was tried, where it was found."""
-        wanted = self.selection
-        yield from self._failed_time(run)
-        if wanted.run_name and run.get("name") != wanted.run_name:
-            yield "run_name"
-        if wanted.tags and not _has_tags(run, wanted.tags):
-            yield "tags"
-        if not wants_metadata(run, wanted.metadata):
-            yield "metadata"
-        if not is_rated({**root_feedback, **feedback_of(run)}, wanted):
-            yield "feedback"
+def _tests(wanted: RunSelection, *, is_one_project: bool) -> Iterator[tuple[str, _Test]]:
+    """Yield the conditions of a selection that are set, in the order in which they are tried."""
+    if wanted.scope == "run":  # with another scope its root was tried, where it was found
+        yield from _tests_of_run(wanted)
+    if not wanted.include_tuned:
+        yield "include_tuned", lambda run, _: OWN_TRAFFIC_KEY in metadata_of(run)
+    if (project := wanted.project_name) and not is_one_project:
+        yield "project_name", lambda run, _: not _is_of(project, run)
+    if model := wanted.model:
+        yield "model", lambda run, _: model not in models_of(run)
+    if (sample := wanted.sample) is not None:
+        yield "sample", lambda run, _: _fraction(wanted.seed, run) >= sample
 
-    def _failed_time(self, run: Mapping[str, Any]) -> Iterator[str]:
-        start, end = instant(self.selection.start_time), instant(self.selection.end_time)
-        if start is None and end is None:
-            return
-        started = instant(run.get("start_time"))
-        if start is not None and (started is None or started < start):
-            yield "start_time"
-        if end is not None and (started is None or started >= end):
-            yield "end_time"
+
+def _tests_of_run(wanted: RunSelection) -> Iterator[tuple[str, _Test]]:
+    if (start := instant(wanted.start_time)) is not None:
+        yield "start_time", lambda run, _: (at := instant(run.get("start_time"))) is None or at < start
+    if (end := instant(wanted.end_time)) is not None:
+        yield "end_time", lambda run, _: (at := instant(run.get("start_time"))) is None or at >= end
+    if name := wanted.run_name:
+        yield "run_name", lambda run, _: run.get("name") != name
+    if tags := wanted.tags:
+        yield "tags", lambda run, _: not _has_tags(run, tags)
+    if wanted.metadata:
+        yield "metadata", lambda run, _: not wants_metadata(run, wanted.metadata)
+    if wanted.feedback is not None:
+        yield "feedback", lambda run, of_root: not is_rated({**of_root, **feedback_of(run)}, wanted)
 
 
 def _is_of(project: str, run: Mapping[str, Any]) -> bool:

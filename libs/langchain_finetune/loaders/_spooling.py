@@ -1,34 +1,24 @@
 """Runs in, a `ChatSessionFile` out: one row a session, one line a rejection, all of them counted."""
 
-import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from langchain_finetune._spool import RowWriter, Spool, address_of
 from langchain_finetune._stage import Event, Steps
-from langchain_finetune.handles import ChatSessionFile, RecordedSession
+from langchain_finetune.handles import ChatSessionFile
+from langchain_finetune.loaders._found import Found, Tried, session_line
 from langchain_finetune.loaders._selection import Sieve, empty_selection
-from langchain_finetune.runs import Reason, Rejection, read_correction, read_run
+from langchain_finetune.runs import Rejection, parse_columns, read_correction
 
 LOAD_EVENT: Final = "langchain_finetune_load"
 
 _PAGE: Final = 1000
 
 
-class Found(NamedTuple):
-    """A chat-model run of a source, with what hangs on it."""
-
-    run: Mapping[str, Any]
-    root_feedback: Mapping[str, float]
-    """Average scores on the root of its trace."""
-    correction: Any = None
-    """What a person wrote in place of the answer, as it was recorded."""
-
-
 def spool_sessions(
-    found: Iterable[Found | Rejection], sieve: Sieve, source: str, advice: str = ""
+    found: Iterable[Found | Tried | Rejection], sieve: Sieve, source: str, advice: str = ""
 ) -> Steps[ChatSessionFile]:
     """Read the selected runs into a spool; an event after every page.
 
@@ -42,21 +32,23 @@ def spool_sessions(
         SelectionError: No run is selected.
     """
     with Spool("sessions") as spool:
-        books = _Books(spool.writer("sessions.jsonl"), spool.writer("rejections.jsonl"))
+        books = _Books(sieve, spool.writer("sessions.jsonl"), spool.writer("rejections.jsonl"))
+        num_untold = 0
         for item in found:
-            books.enter(item, sieve)
-            if books.num_runs(sieve) % _PAGE == 0:
-                yield books.event(sieve)
+            num_untold += books.enter(item)
+            if num_untold >= _PAGE:
+                num_untold %= _PAGE
+                yield books.event()
         if not sieve.num_taken and not books.rejected:
             raise empty_selection(sieve, source, advice)
         files = (books.sessions, books.rejections)
         directory = spool.publish(address_of({file.path.name: file.sha256 for file in files}))
-        yield books.event(sieve)
+        yield books.event()
         return ChatSessionFile(
             path=directory / books.sessions.path.name,
             sha256=books.sessions.sha256,
             num_sessions=books.sessions.num_rows,
-            num_runs=books.num_runs(sieve),
+            num_runs=books.num_runs,
             num_rejected=books.rejections.num_rows,
             num_unselected=sieve.removed.total(),
             rejections=directory / books.rejections.path.name,
@@ -72,6 +64,7 @@ def spool_sessions(
 class _Books:
     """What became of the runs so far."""
 
+    sieve: Sieve
     sessions: RowWriter
     rejections: RowWriter
     rejected: Counter[str] = field(default_factory=Counter)
@@ -80,49 +73,54 @@ class _Books:
     num_corrected: int = 0
     num_unreadable_corrections: int = 0
 
-    def num_runs(self, sieve: Sieve) -> int:
-        return sieve.num_seen + self.num_missing
+    @property
+    def num_runs(self) -> int:
+        return self.sieve.num_seen + self.num_missing
 
-    def enter(self, item: Found | Rejection, sieve: Sieve) -> None:
-        if isinstance(item, Rejection):
+    def enter(self, item: Found | Tried | Rejection) -> int:
+        """Enter what was found, and return how many runs that is."""
+        if isinstance(item, Found):
+            self._try(item)
+        elif isinstance(item, Rejection):
             self.num_missing += 1
             self._reject(item)
-            return
-        correction = read_correction(item.correction)
-        if sieve.takes(item.run, item.root_feedback, is_corrected=correction is not None):
-            self.num_unreadable_corrections += item.correction is not None and correction is None
-            session = read_run(item.run, include_errors=sieve.selection.include_errors)
-            if isinstance(session, Rejection):
-                self._reject(session)
-            else:
-                self._keep(session, item.root_feedback, correction)
+        else:
+            if self.sieve.counts(item.condition, item.num_runs) and item.lines is not None:
+                self._keep(item.lines, item.num_runs)
+            return item.num_runs
+        return 1
 
-    def _keep(
-        self, session: RecordedSession, feedback: Mapping[str, float], correction: dict[str, Any] | None
-    ) -> None:
-        if feedback:
-            session = dataclasses.replace(session, feedback={**feedback, **session.feedback})
-        if correction is not None:
-            session = dataclasses.replace(session, correction=correction)
-            self.num_corrected += 1
-        try:
-            self.sessions.write(session)
-        except TypeError as e:
-            is_deep = "recursion" in str(e).lower()
-            self._reject(Rejection(session.run_id, Reason.TOO_DEEP if is_deep else Reason.NOT_JSON))
+    def _try(self, item: Found) -> None:
+        run, root_feedback, recorded = item
+        run = parse_columns(run)
+        correction = None if recorded is None else read_correction(recorded)
+        if not self.sieve.takes(run, root_feedback, is_corrected=correction is not None):
+            return
+        self.num_unreadable_corrections += recorded is not None and correction is None
+        line = session_line(
+            run, root_feedback, correction, include_errors=self.sieve.selection.include_errors
+        )
+        self.num_corrected += self._keep(line) and correction is not None
+
+    def _keep(self, lines: bytes | Rejection, num_runs: int = 1) -> bool:
+        if isinstance(lines, Rejection):
+            self._reject(lines)
+            return False
+        self.sessions.write_lines(lines, num_runs)
+        return True
 
     def _reject(self, rejection: Rejection) -> None:
         self.rejected[rejection.reason.value] += 1
         run_id = rejection.run_id.encode(errors="replace").decode()
         self.rejections.write({"run_id": run_id, "reason": rejection.reason.value})
 
-    def event(self, sieve: Sieve) -> Event:
+    def event(self) -> Event:
         return Event(
             LOAD_EVENT,
             {
-                "num_runs": self.num_runs(sieve),
+                "num_runs": self.num_runs,
                 "num_sessions": self.sessions.num_rows,
                 "num_rejected": self.rejections.num_rows,
-                "num_unselected": self.num_runs(sieve) - self.sessions.num_rows - self.rejections.num_rows,
+                "num_unselected": self.num_runs - self.sessions.num_rows - self.rejections.num_rows,
             },
         )

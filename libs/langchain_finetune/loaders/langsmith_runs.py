@@ -22,6 +22,7 @@ from langchain_finetune.handles import ChatSessionFile, Handle, RunSelection, Se
 from langchain_finetune.loaders._chat_sessions import chat_sessions
 from langchain_finetune.loaders._corrections import correction_of
 from langchain_finetune.loaders._fetching import LONGEST_AGE_SECONDS, Fetching, key_of
+from langchain_finetune.loaders._found import Found
 from langchain_finetune.loaders._langsmith_api import LangSmithApi, new_client
 from langchain_finetune.loaders._langsmith_source import LangSmithSource
 from langchain_finetune.loaders._query_spool import QuerySpool
@@ -35,7 +36,7 @@ from langchain_finetune.loaders._run_files import (
 from langchain_finetune.loaders._run_source import Run, RunSource, has_corrections, is_source
 from langchain_finetune.loaders._selection import Sieve, merge, refuse_queries
 from langchain_finetune.loaders._snapshots import Snapshot, load_snapshot, take_snapshot
-from langchain_finetune.loaders._spooling import Found, spool_sessions
+from langchain_finetune.loaders._spooling import spool_sessions
 from langchain_finetune.runs import Reason, Rejection, run_id_of, trace_id_of
 
 LangSmithInput = RunSelection | dict[str, Any] | str | list[Any] | None

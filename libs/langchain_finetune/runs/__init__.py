@@ -11,7 +11,7 @@ from langchain_finetune.runs.envelope import (
     trace_id_of,
 )
 from langchain_finetune.runs.examples import read_example
-from langchain_finetune.runs.read import read_run
+from langchain_finetune.runs.read import read_fields, read_run
 from langchain_finetune.runs.rejections import SENTENCES, Reason, Rejection
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "read_chat_session",
     "read_correction",
     "read_example",
+    "read_fields",
     "read_run",
     "run_id_of",
     "trace_id_of",

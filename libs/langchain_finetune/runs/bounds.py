@@ -19,6 +19,8 @@ MAX_MESSAGES: Final = 10_000
 MAX_CHARACTERS: Final = 64 * 1024 * 1024
 """Most characters of a run's content, images in it included."""
 
+_NESTED: Final = (dict, list)
+
 
 def refuse_deep(value: Any) -> None:
     """Refuse a JSON value that is nested more deeply than orjson writes: about 250 levels.
@@ -41,7 +43,7 @@ def refuse_deep_values(fields: dict[str, Any]) -> None:
         Unreadable: One is.
     """
     for value in fields.values():
-        if isinstance(value, dict | list):
+        if isinstance(value, _NESTED):
             refuse_deep(fields)
             return
 
@@ -70,7 +72,7 @@ def refuse_large(messages: list[dict[str, Any]]) -> None:
         elif content:
             refuse_many(content)
             size += sum(map(_size, content))
-        if calls := message.get("tool_calls"):
+        if "tool_calls" in message and (calls := message["tool_calls"]):
             refuse_many(calls)
             size += sum(len(call["function"]["arguments"]) for call in calls)
     if size > MAX_CHARACTERS:

@@ -2,18 +2,33 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from langchain_finetune.handles import RecordedSession
+from langchain_finetune.handles import SPOOL_VERSION
 from langchain_finetune.runs.bounds import refuse_deep, refuse_deep_values, refuse_large
-from langchain_finetune.runs.envelope import extra_of, mapping, surroundings, usage_of
+from langchain_finetune.runs.envelope import (
+    extra_of,
+    feedback_of,
+    mapping,
+    node_of,
+    own_metadata,
+    tags_of,
+    thread_id_of,
+    trace_id_of,
+    usage_of,
+)
 from langchain_finetune.runs.reasoning import take_reasoning
 from langchain_finetune.runs.rejections import Reason, Unreadable
 from langchain_finetune.runs.spans import TOOLS
 from langchain_finetune.runs.tools import schemas_of, tools_of
 
+_UNREPEATABLE: Final = frozenset({"conversation", "previous_response_id", "web_search_options"})
+
 Fields = Mapping[str, Any]
 Message = dict[str, Any]
+
+SessionFields = dict[str, Any]
+"""All fields of a `RecordedSession`, in their order: what is written needs no object first."""
 
 
 @dataclass(slots=True)  # one a run: a frozen one takes three times as long to make
@@ -44,6 +59,8 @@ def refuse_unrepeatable(*requests: Fields) -> None:
         Unreadable: It continues a stored response or conversation, or searches the web.
     """
     for request in requests:
+        if _UNREPEATABLE.isdisjoint(request):  # as in most
+            continue
         conversation = request.get("conversation")  # an id, or an object with one; a list is messages
         if request.get("previous_response_id") or (conversation and isinstance(conversation, str | dict)):
             raise Unreadable(Reason.PREVIOUS_RESPONSE_ID)
@@ -75,7 +92,7 @@ def session_of(  # noqa: PLR0913  # a field of the session each
     response_format: dict[str, Any] | None = None,
     parallel_tool_calls: bool | None = None,
     turn_tools: list[list[str]] | None = None,
-) -> RecordedSession:
+) -> SessionFields:
     """Return the session of a call: what the dialect read, and what stands around it.
 
     Raises:
@@ -87,21 +104,36 @@ def session_of(  # noqa: PLR0913  # a field of the session each
     for candidate in candidates:
         take_reasoning([], candidate)
     refuse_large([*messages, answer, *candidates])
-    around = surroundings(call.run, call.metadata, call.parameters)
-    refuse_deep_values(around["metadata"])
+    metadata = own_metadata(call.metadata, call.parameters)
+    refuse_deep_values(metadata)
     if response_format:
         refuse_deep(response_format)
-    return RecordedSession(
-        run_id=call.run_id,
-        messages=messages,
-        answer=answer,
-        candidates=candidates,
-        reasoning=reasoning,
-        **schemas,
-        turn_tools=turn_tools,
-        parallel_tool_calls=parallel_tool_calls,
-        response_format=response_format,
-        model=next((name for name in models if isinstance(name, str) and name), None),
-        usage=usage_of(*usages, call.run),
-        **around,
-    )
+    return {
+        "run_id": call.run_id,
+        "messages": messages,
+        "answer": answer,
+        "correction": None,
+        "candidates": candidates,
+        "reasoning": reasoning,
+        "tools": schemas["tools"],
+        "turn_tools": turn_tools,
+        "functions": schemas["functions"],
+        "parallel_tool_calls": parallel_tool_calls,
+        "response_format": response_format,
+        "model": _first_name(models),
+        "usage": usage_of(*usages, call.run),
+        "trace_id": trace_id_of(call.run),
+        "thread_id": thread_id_of(call.run, call.metadata),
+        "node": node_of(call.metadata),
+        "tags": tags_of(call.run),
+        "metadata": metadata,
+        "feedback": feedback_of(call.run),
+        "version": SPOOL_VERSION,
+    }
+
+
+def _first_name(names: Iterable[Any]) -> str | None:
+    for name in names:
+        if name and isinstance(name, str):
+            return name
+    return None

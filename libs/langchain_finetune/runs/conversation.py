@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from langchain_finetune.runs.bounds import refuse_many
 from langchain_finetune.runs.content import content_of, text_of
-from langchain_finetune.runs.messages import ROLES, is_langchain_message, message_of, recorded
+from langchain_finetune.runs.messages import ROLES, is_langchain_message, message_of, read_plain, recorded
 from langchain_finetune.runs.rejections import Reason, Unreadable
 from langchain_finetune.runs.responses_items import Items, is_item
 from langchain_finetune.runs.role_messages import Message, read_role_message
@@ -26,7 +26,9 @@ def read_conversation(elements: list[Any]) -> list[Message]:
     refuse_many(elements)
     messages: list[Message] = []
     for element in elements:
-        if not isinstance(element, dict):
+        if (plain := read_plain(element)) is not None:
+            messages.append(plain)
+        elif not isinstance(element, dict):
             messages.append(_of_pair(element))
         elif is_langchain_message(element):
             role, fields = recorded(element)

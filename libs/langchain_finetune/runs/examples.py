@@ -5,7 +5,6 @@ form `{"type", "data"}`, with their schemas beside them.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from langchain_finetune.handles import RecordedSession
@@ -47,5 +46,5 @@ def _read(example_id: str, example: Any) -> RecordedSession:
     if not (isinstance(inputs, dict) and isinstance(outputs, dict)):
         raise Unreadable(Reason.UNKNOWN_SHAPE)
     run = {"id": example_id, "extra": {"metadata": mapping(example.get("metadata"))}}
-    session = read_call(call_of(example_id, run, inputs, unwrapped(outputs)))
-    return replace(session, trace_id=None)
+    fields = read_call(call_of(example_id, run, inputs, unwrapped(outputs)))
+    return RecordedSession(**{**fields, "trace_id": None})

@@ -36,7 +36,7 @@ def refuse_cut_off(*reasons: Any) -> None:
         Unreadable: One of the finish reasons says so.
     """
     for reason in reasons:
-        if reason is None or (isinstance(reason, str) and reason in _FINE):
+        if reason is None or (type(reason) is str and reason in _FINE):
             continue
         # The JavaScript client records the whole last chunk of a stream as the reason.
         name = reason.get("finish_reason") if isinstance(reason, dict) else reason

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from langchain_finetune.handles import RecordedSession
-from langchain_finetune.runs.call import call_of
+from langchain_finetune.runs.call import SessionFields, call_of
 from langchain_finetune.runs.dialects import read_call
-from langchain_finetune.runs.envelope import parse_columns, run_id_of
+from langchain_finetune.runs.envelope import is_mapping, parse_columns, run_id_of
 from langchain_finetune.runs.outputs import unwrapped
 from langchain_finetune.runs.rejections import Reason, Rejection, Unreadable
 from langchain_finetune.runs.spans import is_span, run_of_span, span_id_of
@@ -21,6 +21,15 @@ def read_run(run: Any, *, include_errors: bool = False) -> RecordedSession | Rej
         run: A run as LangSmith's REST API, its SDK and its bulk exports give it, or a span of OpenTelemetry.
         include_errors: Whether a run that carries an error is read where it has an answer all the same.
     """
+    read = read_fields(parse_columns(run) if isinstance(run, Mapping) else run, include_errors=include_errors)
+    return read if isinstance(read, Rejection) else RecordedSession(**read)
+
+
+def read_fields(run: Any, *, include_errors: bool = False) -> SessionFields | Rejection:
+    """Read one recorded run, its columns parsed, as the fields of its session.
+
+    What is written to a file needs no `RecordedSession(**fields)`, which takes longer to make and to write.
+    """
     run_id = run_id_of(run) or _span_id_of(run)
     try:
         return _read(run_id, run, include_errors=include_errors)
@@ -30,14 +39,13 @@ def read_run(run: Any, *, include_errors: bool = False) -> RecordedSession | Rej
         return Rejection(run_id, Reason.TOO_DEEP)
 
 
-def _read(run_id: str, run: Any, *, include_errors: bool) -> RecordedSession:
-    if not isinstance(run, Mapping):
+def _read(run_id: str, run: Any, *, include_errors: bool) -> SessionFields:
+    if not is_mapping(run):
         raise Unreadable(Reason.NOT_A_RUN)
     if is_span(run):
-        run = run_of_span(run)
+        run = parse_columns(run_of_span(run))
     if not _is_model_call(run):
         raise Unreadable(Reason.NOT_AN_LLM_RUN)
-    run = parse_columns(run)
     if not include_errors and is_errored(run):
         raise Unreadable(Reason.ERRORED)
     inputs, outputs = _call(run)

@@ -1,9 +1,11 @@
 """The form that an answer was asked for, as OpenAI's chat completions say it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 Fields = Mapping[str, Any]
+
+_PLACES: Final = frozenset({"response_format", "text", "text_format", "output_format", "output_config"})
 
 
 def response_format_of(request: Fields, *, options: Fields | None = None) -> dict[str, Any] | None:
@@ -15,6 +17,8 @@ def response_format_of(request: Fields, *, options: Fields | None = None) -> dic
         options: LangChain's options of the call: the tracer writes a class down as its name, and its schema
             in `ls_structured_output_format`.
     """
+    if _PLACES.isdisjoint(request):  # as in most
+        return None
     given = request.get("response_format")
     if isinstance(given, dict):
         return _chat_form(given)

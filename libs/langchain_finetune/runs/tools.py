@@ -14,6 +14,7 @@ from langchain_finetune.runs.rejections import Reason, Unreadable
 ToolCall = dict[str, Any]
 Tool = dict[str, Any]
 
+_DECLARATIONS: Final = frozenset({"function_declarations", "functionDeclarations"})
 _NO_ARGUMENTS: Final = "{}"
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _COMPACT_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -44,7 +45,12 @@ def tools_of(value: Any) -> list[Tool] | None:
     Raises:
         Unreadable: A tool has no JSON schema, or the schemas are nested too deeply.
     """
-    tools = [tool for schema in _objects(value) for tool in _tools(schema)]
+    tools: list[Tool] = []
+    for schema in _objects(value):
+        if isinstance(schema.get("function"), dict) and _DECLARATIONS.isdisjoint(schema):
+            tools.append(schema)  # in chat form already
+        else:
+            tools += _tools(schema)
     refuse_deep(tools)
     return tools or None
 
@@ -55,8 +61,11 @@ def _objects(value: Any) -> list[dict[str, Any]]:
             value = loads(value)
         except (ValueError, RecursionError) as e:
             raise Unreadable(Reason.BUILTIN_TOOL) from e
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+    if not isinstance(value, list):
         raise Unreadable(Reason.BUILTIN_TOOL)
+    for item in value:
+        if not isinstance(item, dict):
+            raise Unreadable(Reason.BUILTIN_TOOL)
     return value
 
 

@@ -6,8 +6,7 @@ add one, write its module and name it here, before those that would recognize it
 
 from typing import Final, Protocol
 
-from langchain_finetune.handles import RecordedSession
-from langchain_finetune.runs.call import Call
+from langchain_finetune.runs.call import Call, SessionFields
 from langchain_finetune.runs.dialects import (
     anthropic,
     langchain,
@@ -25,7 +24,7 @@ class Dialect(Protocol):
     def recognizes(self, call: Call) -> bool:
         """Say whether a call is written down in this way."""
 
-    def read(self, call: Call) -> RecordedSession:
+    def read(self, call: Call) -> SessionFields:
         """Read a call; raise `Unreadable` where it cannot be trained on."""
 
 
@@ -39,7 +38,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
 )
 
 
-def read_call(call: Call) -> RecordedSession:
+def read_call(call: Call) -> SessionFields:
     """Read a call in the first dialect that recognizes it.
 
     Raises:

@@ -6,8 +6,7 @@ calls tools, `wrap_anthropic` records its text and tool calls in OpenAI's form i
 
 from typing import Final
 
-from langchain_finetune.handles import RecordedSession
-from langchain_finetune.runs.call import Call, schemas, session_of
+from langchain_finetune.runs.call import Call, SessionFields, schemas, session_of
 from langchain_finetune.runs.conversation import join_texts
 from langchain_finetune.runs.finish import refuse_cut_off
 from langchain_finetune.runs.prompt import read_prompt, request_of
@@ -24,7 +23,7 @@ def recognizes(call: Call) -> bool:
     return outputs.get("role") == "assistant" and "content" in outputs and "stop_reason" in outputs
 
 
-def read(call: Call) -> RecordedSession:
+def read(call: Call) -> SessionFields:
     """Read a message of Anthropic's API.
 
     Raises:

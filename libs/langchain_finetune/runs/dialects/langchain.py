@@ -4,11 +4,18 @@ The prompt is `inputs.messages`, a list in a list (flat in what the first server
 `outputs.generations`, the same; the schemas stand in `extra.invocation_params`.
 """
 
-from typing import Any
+from typing import Any, Final
 
-from langchain_finetune.handles import RecordedSession
 from langchain_finetune.runs.answers import further_answers
-from langchain_finetune.runs.call import Call, Fields, Message, refuse_unrepeatable, schemas, session_of
+from langchain_finetune.runs.call import (
+    Call,
+    Fields,
+    Message,
+    SessionFields,
+    refuse_unrepeatable,
+    schemas,
+    session_of,
+)
 from langchain_finetune.runs.conversation import join_texts, read_conversation
 from langchain_finetune.runs.envelope import mapping
 from langchain_finetune.runs.finish import refuse_cut_off, refuse_unfinished
@@ -18,13 +25,15 @@ from langchain_finetune.runs.rejections import Reason, Unreadable
 from langchain_finetune.runs.response_format import response_format_of
 from langchain_finetune.runs.tools import parallel_tool_calls_of
 
+_FINISH_REASONS: Final = ("finish_reason", "stop_reason", "stopReason", "done_reason")
+
 
 def recognizes(call: Call) -> bool:
     """Say whether the answers are generations."""
     return "generations" in call.outputs
 
 
-def read(call: Call) -> RecordedSession:
+def read(call: Call) -> SessionFields:
     """Read a run of LangChain's tracer.
 
     Raises:
@@ -87,8 +96,9 @@ def _generations(outputs: Fields) -> list[Fields]:
         raise Unreadable(Reason.UNKNOWN_SHAPE)
     if not generations:
         raise Unreadable(Reason.NO_ANSWER)
-    if not all(isinstance(generation, dict) for generation in generations):
-        raise Unreadable(Reason.UNKNOWN_SHAPE)
+    for generation in generations:
+        if not isinstance(generation, dict):
+            raise Unreadable(Reason.UNKNOWN_SHAPE)
     return generations
 
 
@@ -97,13 +107,8 @@ def _answer(generation: Any) -> Message:
     if message is None:
         raise Unreadable(Reason.NOT_CHAT_MODEL)
     details = mapping(generation.get("generation_info") or generation.get("generationInfo"))
-    response = mapping(mapping(mapping(message).get("kwargs", message)).get("response_metadata"))
-    refuse_cut_off(
-        details.get("finish_reason"),
-        response.get("finish_reason"),
-        response.get("stop_reason"),
-        response.get("stopReason"),
-        response.get("done_reason"),
-    )
-    refuse_unfinished(response)
+    refuse_cut_off(details.get("finish_reason"))
+    if response := mapping(mapping(mapping(message).get("kwargs", message)).get("response_metadata")):
+        refuse_cut_off(*(response.get(key) for key in _FINISH_REASONS))
+        refuse_unfinished(response)
     return read_answer(message)

@@ -7,9 +7,16 @@ shape as well: the history's later messages beside the choices, and a choice's t
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_finetune.handles import RecordedSession
 from langchain_finetune.runs.answers import further_answers
-from langchain_finetune.runs.call import Call, Fields, Message, refuse_unrepeatable, schemas, session_of
+from langchain_finetune.runs.call import (
+    Call,
+    Fields,
+    Message,
+    SessionFields,
+    refuse_unrepeatable,
+    schemas,
+    session_of,
+)
 from langchain_finetune.runs.chunks import merged_choices
 from langchain_finetune.runs.conversation import read_conversation
 from langchain_finetune.runs.finish import refuse_cut_off
@@ -25,7 +32,7 @@ def recognizes(call: Call) -> bool:
     return "choices" in call.outputs
 
 
-def read(call: Call) -> RecordedSession:
+def read(call: Call) -> SessionFields:
     """Read a chat completion.
 
     Raises:

@@ -6,9 +6,8 @@ The request is `inputs.input`, a text or a list of items, with `instructions` be
 
 from typing import Any
 
-from langchain_finetune.handles import RecordedSession
 from langchain_finetune.runs.answers import as_answer
-from langchain_finetune.runs.call import Call, Fields, refuse_unrepeatable, schemas, session_of
+from langchain_finetune.runs.call import Call, Fields, SessionFields, refuse_unrepeatable, schemas, session_of
 from langchain_finetune.runs.finish import refuse_unfinished
 from langchain_finetune.runs.prompt import request_of
 from langchain_finetune.runs.rejections import Reason, Unreadable
@@ -28,7 +27,7 @@ def recognizes(call: Call) -> bool:
     return isinstance(output, list) and bool(output) and (is_item(output[0]) or _is_event(output[0]))
 
 
-def read(call: Call) -> RecordedSession:
+def read(call: Call) -> SessionFields:
     """Read a call of the Responses API.
 
     Raises:

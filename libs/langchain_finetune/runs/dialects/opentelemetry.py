@@ -7,8 +7,7 @@ attributes, the call is read from there.
 
 from dataclasses import replace
 
-from langchain_finetune.handles import RecordedSession
-from langchain_finetune.runs.call import Call
+from langchain_finetune.runs.call import Call, SessionFields
 from langchain_finetune.runs.dialects import openai_chat
 from langchain_finetune.runs.spans import COMPLETIONS, inputs_of, outputs_of
 
@@ -19,7 +18,7 @@ def recognizes(call: Call) -> bool:
     return any(str(key).startswith(COMPLETIONS) for key in metadata)
 
 
-def read(call: Call) -> RecordedSession:
+def read(call: Call) -> SessionFields:
     """Read a call from a span's attributes.
 
     Raises:

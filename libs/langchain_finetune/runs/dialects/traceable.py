@@ -6,8 +6,15 @@ list of them, OpenAI's or LangChain's, a pair of role and text, a text, or the p
 
 from typing import Any, Final
 
-from langchain_finetune.handles import RecordedSession
-from langchain_finetune.runs.call import Call, Fields, Message, refuse_unrepeatable, schemas, session_of
+from langchain_finetune.runs.call import (
+    Call,
+    Fields,
+    Message,
+    SessionFields,
+    refuse_unrepeatable,
+    schemas,
+    session_of,
+)
 from langchain_finetune.runs.conversation import is_pair, read_conversation
 from langchain_finetune.runs.envelope import mapping
 from langchain_finetune.runs.finish import refuse_cut_off
@@ -36,7 +43,7 @@ def recognizes(call: Call) -> bool:  # noqa: ARG001  # the last dialect: every s
     return True
 
 
-def read(call: Call) -> RecordedSession:
+def read(call: Call) -> SessionFields:
     """Read a call that an application recorded itself.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import io
 import json
 import sys
 import uuid
@@ -24,6 +25,9 @@ from langchain_finetune.errors import (
     SourceError,
     SourceNotFoundError,
 )
+from langchain_finetune.loaders._export_files import ExportFile
+from langchain_finetune.loaders._export_lines import read_blocks, read_lines
+from langchain_finetune.loaders._exports import Export
 from langchain_finetune.loaders._root_feedback import RootFeedback, may_be_rated
 from tests.fakes.recorded_runs import calculator_run, chat_run, run_id, write_runs
 
@@ -154,6 +158,56 @@ def test_no_bytes_end_in_anything_but_sessions_or_an_error_of_ours(tmp_path, noi
         sessions = RunExportLoader(path).invoke({})
     if sessions is not None:
         assert sessions.num_sessions + sessions.num_rejected == sessions.num_runs > 0
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([b"\n", b"{}\n", b"\r\n", b"\0", b"abc", b"x\ny", b"\xff" * 30]), max_size=30),
+    st.integers(1, 40),
+)
+def test_blocks_are_whole_lines_and_all_of_them(pieces, num_bytes):
+    file = ExportFile("f", lambda: io.BufferedReader(Pieces(pieces)))
+    text, number = b"".join(pieces), 1
+    blocks = list(read_blocks(file, num_bytes))
+    assert b"".join(block.text for block in blocks) == text
+    for block in blocks:
+        assert block.first_line == number
+        assert block.text.endswith(b"\n") or block is blocks[-1]
+        number += block.text.count(b"\n")
+    assert list(read_lines(file)) == (text.split(b"\n") if text else [])
+
+
+class Pieces(io.RawIOBase):
+    """Gives some bytes at a time, as a network does."""
+
+    def __init__(self, pieces):
+        self._pieces = [piece for piece in pieces if piece]
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        piece = self._pieces.pop(0) if self._pieces else b""
+        if rest := piece[len(buffer) :]:
+            self._pieces.insert(0, rest)
+        given = piece[: len(buffer)]
+        buffer[: len(given)] = given
+        return len(given)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), max_size=8), st.integers(1, 12))
+def test_no_line_is_longer_than_the_bound_however_it_comes_in(lengths, chunk):
+    text = b"".join(b"x" * length + b"\n" for length in lengths)
+    pieces = [text[at : at + chunk] for at in range(0, len(text), chunk)]
+    file = ExportFile("f", lambda: io.BufferedReader(Pieces(pieces)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("langchain_finetune.loaders._export_lines._MAX_LINE_BYTES", 20)
+        if max(lengths, default=0) < 20:
+            assert len(list(read_lines(file))) == (len(lengths) + 1 if lengths else 0)
+        else:
+            with pytest.raises(SourceError, match="is longer than"):
+                list(read_lines(file))
 
 
 # --- tables ---------------------------------------------------------------------------------------------
@@ -350,6 +404,18 @@ def test_keys_of_a_store_are_in_no_repr_and_no_dump():
 )
 def test_only_lines_that_may_be_rated_are_parsed_for_it(line, is_rated):
     assert may_be_rated(line) is is_rated
+
+
+def test_files_are_read_a_second_time_only_where_a_run_asks_for_its_root(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Export, "_rated", lambda _export, file: asked.append(file.name) or ())
+    rated = [chat_run(number, "hi", feedback_stats=GOOD) for number in range(3)]
+    path = write_runs(tmp_path / "r.jsonl", rated)
+    assert RunExportLoader(path, feedback={"user_score": 1}).invoke({}).num_sessions == 3
+    assert asked == []
+    write_runs(path, [*rated, chat_run(4, "hi", trace_id=run_id(1), parent_run_id=run_id(1))])
+    RunExportLoader(path).invoke({})
+    assert asked == [str(path)]
 
 
 def test_root_feedback_is_a_mapping_by_trace_id():

@@ -1,10 +1,13 @@
+import dataclasses
+
+import orjson
 import pytest
 
 from langchain_finetune.handles import RecordedSession
-from langchain_finetune.runs import read_run
+from langchain_finetune.runs import Rejection, read_fields, read_run
 from langchain_finetune.runs.call import call_of
 from langchain_finetune.runs.dialects import DIALECTS
-from tests.fakes.recorded_runs import recorded
+from tests.fakes.recorded_runs import DATA, recorded
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,18 @@ def test_a_recording_is_read_in_its_dialect(recording, dialect):
     call = call_of("r", run, run["inputs"], run["outputs"])
     first = next(each for each in DIALECTS if each.recognizes(call))
     assert first.__name__.endswith(f".{dialect}")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in DATA.glob("*.json")))
+def test_the_fields_that_are_written_are_those_of_the_session_in_its_order(name):
+    for run in recorded(name).get("runs", ()):
+        fields = read_fields(run)
+        if isinstance(fields, Rejection):
+            assert fields == read_run(run)
+            continue
+        assert list(fields) == [each.name for each in dataclasses.fields(RecordedSession)]
+        assert RecordedSession(**fields) == read_run(run)
+        assert orjson.dumps(fields) == orjson.dumps(RecordedSession(**fields))
 
 
 def test_a_row_of_an_earlier_version_still_reads():

@@ -1,6 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from langchain_finetune.runs import Reason, Rejection, read_run
+from langchain_finetune.runs.messages import read_message, read_plain
 from tests.fakes.recorded_runs import CALCULATOR, chat_run, langchain_run, lc_message, run_id
 
 
@@ -285,3 +288,57 @@ def test_what_surrounds_the_call_is_kept():
 def test_the_trace_of_a_run_of_an_old_client_is_worked_out(changes, trace_id):
     run = {**chat_run(1, "hi"), "trace_id": None, **changes}
     assert read_run(run).trace_id == trace_id
+
+
+_SAID = {"content": "hi", "type": "human"}
+
+
+@given(
+    st.sampled_from(["HumanMessage", "AIMessage", "AIMessageChunk", "SystemMessage", "ToolMessage", "Other"]),
+    st.dictionaries(
+        st.sampled_from(["name", "additional_kwargs", "tool_calls", "invalid_tool_calls", "content", "id"]),
+        st.sampled_from([None, "", "x", [], {}, {"refusal": None}, {"refusal": "no"}, [{"name": "f"}], 7]),
+    ),
+    st.sampled_from([{}, {"lc": 1}, {"type": "not_implemented"}, {"id": "HumanMessage"}, {"kwargs": ["x"]}]),
+)
+def test_a_plain_message_is_read_as_every_other_is(name, fields, other):
+    element = {"lc": 1, "type": "constructor", "id": ["langchain", name], "kwargs": {**_SAID, **fields}}
+    element |= other
+    plain = read_plain(element)
+    if plain is not None:
+        assert plain == read_message(element)
+
+
+@pytest.mark.parametrize("extras", [{}, {"refusal": None}, None])
+@pytest.mark.parametrize(("name", "role"), [("HumanMessage", "user"), ("AIMessage", "assistant")])
+def test_messages_of_a_text_alone_are_plain(name, role, extras):
+    fields = {"content": "hi", "additional_kwargs": extras, "tool_calls": [], "name": None}
+    element = {"lc": 1, "type": "constructor", "id": ["langchain", name], "kwargs": fields}
+    assert read_plain(element) == {"role": role, "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "Anna"},
+        {"additional_kwargs": {"refusal": "no"}},
+        {"tool_calls": [tool_call({})]},
+        {"invalid_tool_calls": [tool_call("{")]},
+        {"content": ["hi"]},
+        {"content": None},
+    ],
+)
+def test_messages_that_hold_more_than_a_text_are_not_plain(fields):
+    element = {"lc": 1, "type": "constructor", "id": ["AIMessage"], "kwargs": {"content": "hi", **fields}}
+    assert read_plain(element) is None
+
+
+def test_what_is_no_constructor_is_not_plain():
+    for element in (
+        None,
+        "HumanMessage",
+        [],
+        {"type": "constructor"},
+        {"lc": 1, "type": "constructor", "id": []},
+    ):
+        assert read_plain(element) is None
