@@ -314,14 +314,16 @@ def test_without_pyarrow_the_pip_line_is_told(tmp_path, runs, monkeypatch):
 
 
 def test_a_folder_a_glob_and_a_list_give_each_file_once_in_order(tmp_path, runs):
+    folder = tmp_path / "exports"
+    folder.mkdir()
     for number, name in enumerate(["b.jsonl", "a.jsonl.gz", "c.jsonl.zst", "notes.txt", ".hidden.jsonl"]):
         pack = {"a.jsonl.gz": gzip.compress, "c.jsonl.zst": zstd}.get(name, bytes)
-        (tmp_path / name).write_bytes(pack(lines(runs[number : number + 1])))
+        (folder / name).write_bytes(pack(lines(runs[number : number + 1])))
     order = [run_id(1), run_id(0), run_id(2)]
-    assert ids(RunExportLoader(tmp_path).invoke({})) == order
-    assert ids(RunExportLoader(f"{tmp_path}/*.jsonl*").invoke({})) == order
-    assert ids(RunExportLoader(f"{tmp_path.parent}/**/[abc].jsonl*").invoke({})) == order
-    both = [tmp_path / "b.jsonl", str(tmp_path)]
+    assert ids(RunExportLoader(folder).invoke({})) == order
+    assert ids(RunExportLoader(f"{folder}/*.jsonl*").invoke({})) == order
+    assert ids(RunExportLoader(f"{tmp_path}/**/[abc].jsonl*").invoke({})) == order
+    both = [folder / "b.jsonl", str(folder)]
     assert ids(RunExportLoader(both).invoke({})) == [run_id(0), run_id(1), run_id(2)]
     assert ids(RunExportLoader().invoke(both)) == [run_id(0), run_id(1), run_id(2)]
 
