@@ -32,7 +32,11 @@ def check_line(method: str, row: Any, published: Path | None = None) -> None:
 
     The schemas are those of tests/data, closed against unknown keys, or a whole published file of them.
     """
-    faults = [
-        f"{error.json_path}: {error.message}" for error in _validator(method, published).iter_errors(row)
-    ]
+    faults = faults_of(method, row, published)
     assert not faults, f"no line for {method}: {faults}"
+
+
+def faults_of(method: str, row: Any, published: Path | None = None) -> list[str]:
+    """What OpenAI's schema of the method's lines has against a row."""
+    errors = _validator(method, published).iter_errors(row)
+    return [f"{error.json_path}: {error.message}" for error in errors]

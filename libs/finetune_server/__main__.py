@@ -1,4 +1,4 @@
-"""`python -m finetune_server [keys | clean] …`: the server itself, its keys, the removal of what is old."""
+"""`python -m finetune_server [keys | clean | count-tokens] …`: the server, and what stands beside it."""
 
 import sys
 from collections.abc import Sequence
@@ -16,6 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from finetune_server.cli import clean  # noqa: PLC0415
 
         return clean.main(given[1:])
+    if given[:1] == ["count-tokens"]:
+        from finetune_server.cli import count_tokens  # noqa: PLC0415
+
+        return count_tokens.main(given[1:])
     from finetune_server.cli.serve import read_settings  # noqa: PLC0415
 
     settings = read_settings(given)

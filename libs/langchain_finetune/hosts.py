@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from langchain_finetune.errors import UnknownProviderError
+from langchain_finetune.errors import SettingError, UnknownProviderError
 
 FACTS_DATE: Final = "2026-11-22"
 """Day on which what stands here was read in the hosts' documentation and SDKs."""
@@ -135,6 +135,9 @@ class Host:
     has_metadata_filter: bool = False
     """Whether jobs can be listed by their metadata."""
 
+    has_model_limits: bool = False
+    """Whether it has, or may have, `GET /v1/fine_tuning/model_limits`."""
+
     has_pause: bool = False
     """Whether a job can be paused."""
 
@@ -177,6 +180,7 @@ LOCAL: Final = Host(
     suffix=SuffixRule(max_length=64),
     extra_body=None,
     has_metadata_filter=True,
+    has_model_limits=True,
     has_pause=True,
 )
 
@@ -192,6 +196,7 @@ OPENAI: Final = Host(
     method_hyperparameters={"dpo": _OPENAI_DPO},
     takes_other_hyperparameters=False,
     has_metadata_filter=True,
+    has_model_limits=True,
     has_pause=True,
 )
 
@@ -203,6 +208,7 @@ CUSTOM: Final = Host(
     min_examples=1,
     suffix=SuffixRule(max_length=64),
     has_metadata_filter=True,
+    has_model_limits=True,
     has_pause=True,
 )
 """Any host that speaks OpenAI's protocol; of its limits nothing is known, so that it judges by itself."""
@@ -314,7 +320,9 @@ FIREWORKS: Final = Host(
     url_variable="FIREWORKS_BASE_URL",
     methods=frozenset({"supervised", "dpo"}),
     methods_with_validation=frozenset({"supervised"}),
+    # https://docs.fireworks.ai/fine-tuning/fine-tuning-models, "Prepare a dataset", read on 2026-11-24
     min_examples=3,
+    max_examples=3_000_000,
     # The limit of the one-request upload.
     max_file_bytes=150 * _MB,
     suffix=SuffixRule(
@@ -375,6 +383,21 @@ def parse_target(target: str) -> Target:
         "with `base_url=` and `api_key=`."
     )
     raise UnknownProviderError(msg)
+
+
+def require_method(method: str, host: Host) -> None:
+    """Refuse a method of training that a host does not have.
+
+    Raises:
+        SettingError: The host does not train by it.
+    """
+    if method not in host.methods:
+        known = ", ".join(map(repr, sorted(host.methods)))
+        msg = (
+            f"{host.title} does not train by the method {method!r}: it has {known}. "
+            "Choose another `method`, or another host."
+        )
+        raise SettingError(msg)
 
 
 def host_of(provider: str | None) -> Host:

@@ -7,6 +7,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from finetune_server.cli.row_lengths import RowLengths
 from tests.chat_server import ChatServer
 from tests.openai_schemas import check_schema
 
@@ -260,6 +261,14 @@ def test_the_count_of_tokens_is_the_prompts(server, client):
     with server.http() as http:
         told = http.post("/tokenize", json={"model": MODEL, "messages": messages, "tools": [TOOL]}).json()
     assert told["count"] == ask(client, messages=messages, tools=[TOOL], max_tokens=1).usage.prompt_tokens
+
+
+def test_the_length_of_a_row_is_the_same_without_a_server(server):
+    answer = {"role": "assistant", "content": "8 <|im_end|>"}
+    row = {"messages": [*QUESTION, answer], "tools": [TOOL]}
+    with server.http() as http:
+        told = http.post("/tokenize", json={"model": MODEL, "add_generation_prompt": False, **row}).json()
+    assert RowLengths.of(MODEL).count(json.dumps(row).encode()) == told["count"]
 
 
 def test_a_client_that_goes_frees_its_slot(server, client):

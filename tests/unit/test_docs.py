@@ -9,7 +9,8 @@ import pytest
 from finetune_server.cli.serve import read_settings, serve_parser
 from finetune_server.config import Timing
 from langchain_finetune import errors, loaders
-from langchain_finetune.hosts import FACTS_DATE, HOSTS
+from langchain_finetune.hosts import FACTS_DATE, HOSTS, LOCAL
+from langchain_finetune.rows import rules_of
 from langchain_finetune.runs import Reason
 from langchain_finetune.runs.dialects import DIALECTS
 
@@ -136,6 +137,28 @@ def test_the_tables_of_hosts_are_those_of_the_code():
     ]
     assert missing == []
     assert all(f"\n## `{name}`\n" in text for name in HOSTS if name != "custom")
+
+
+def test_the_table_of_what_hosts_take_in_a_row_is_that_of_the_code():
+    page = (ROOT / "docs" / "training-data.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.* \| .*) \|$", page[page.index("## Checks") :], re.MULTILINE))
+    assert rows.keys() >= HOSTS.keys()
+    for name, host in HOSTS.items():
+        rules = rules_of(host)
+        most = (
+            f"{host.min_examples} to {host.max_examples:,}"
+            if host.max_examples
+            else f"from {host.min_examples}"
+        )
+        assert most in rows[name] or "as `openai`" in rows[name], name
+        figures = {*rules.max_row_tokens.values(), *rules.max_rows.values(), rules.max_image_rows} - {None}
+        shown = rows["openai"] if "as `openai`" in rows[name] else rows[name]
+        assert [number for number in figures if f"{number:,}" not in shown] == [], name
+        assert ("system message comes first" in rows[name]) == rules.has_system_first
+        assert ("take turns" in rows[name]) == rules.has_turns_in_order
+        assert ("text only" in rows[name]) == (not rules.takes_images)
+    assert rules_of(LOCAL).max_row_bytes == 8 * 2**20
+    assert "8 MiB" in rows["local"]
 
 
 def _can_do(host):

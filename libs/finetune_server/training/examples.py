@@ -50,7 +50,11 @@ class RowSource:
 
 def load_tokenizer(hugging_face_dir: Path) -> Tokenizer:
     """The tokenizer of a base, in which text never becomes a control token."""
-    tokenizer: Tokenizer = Tokenizer.from_file(str(hugging_face_dir / "tokenizer.json"))
+    return text_only(Tokenizer.from_file(str(hugging_face_dir / "tokenizer.json")))
+
+
+def text_only(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer, set so that text never becomes a control token."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
@@ -79,10 +83,19 @@ def encode(segments: Sequence[Segment], tokenizer: Tokenizer) -> Example:
     tokens: list[int] = []
     is_trained: list[bool] = []
     for segment in segments:
-        ids = _encode_segment(segment, tokenizer)
+        ids = encode_segment(segment, tokenizer)
         tokens += ids
         is_trained += [segment.is_trained] * len(ids)
     return Example(np.array(tokens, dtype=np.int32), np.array(is_trained, dtype=np.bool_))
+
+
+def encode_segment(segment: Segment, tokenizer: Tokenizer) -> list[int]:
+    """The tokens of one segment."""
+    control = tokenizer.token_to_id(segment.text) if segment.is_control else None
+    if control is not None:
+        return [control]
+    ids: list[int] = tokenizer.encode(segment.text, add_special_tokens=False).ids
+    return ids
 
 
 def flaw(example: Example, segments: Sequence[Segment], tokenizer: Tokenizer, context_length: int) -> str:
@@ -119,14 +132,6 @@ def _example(source: RowSource, line: int, raw: bytes, tokenizer: Tokenizer, con
     if reason := flaw(example, segments, tokenizer, context_length):
         raise source.error(line, reason)
     return example
-
-
-def _encode_segment(segment: Segment, tokenizer: Tokenizer) -> list[int]:
-    control = tokenizer.token_to_id(segment.text) if segment.is_control else None
-    if control is not None:
-        return [control]
-    ids: list[int] = tokenizer.encode(segment.text, add_special_tokens=False).ids
-    return ids
 
 
 def _decode(tokens: npt.NDArray[np.int32], tokenizer: Tokenizer) -> str:

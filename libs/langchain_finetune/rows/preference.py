@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from langchain_finetune.rows import rules, shape
+from langchain_finetune.rows.arguments import find_misfits
 from langchain_finetune.rows.rules import Problem
 from langchain_finetune.runs import Reason
 
@@ -38,11 +39,34 @@ def find_problems(row: Mapping[str, Any]) -> Iterator[Problem]:
     for problem in rules.find_chat_problems(asked):
         if problem.reason not in _IMAGES:
             yield Problem(problem.reason, f"input.{problem.field}")
-    for name in _OUTPUTS:
+    for name, chat in answered(row):
         yield from _text_problems(row[name], name)
-        yield from _output_problems(asked, row[name], name)
+        yield from _output_problems(row, name, chat)
     if row[_OUTPUTS[0]] == row[_OUTPUTS[1]]:
         yield Problem(Reason.SAME_OUTPUTS, _OUTPUTS[1])
+
+
+def find_notes(row: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is odd about a row without a problem, and keeps no host from training on it."""
+    asked = row["input"]
+    for problem in find_misfits(asked):
+        yield Problem(problem.reason, f"input.{problem.field}")
+    for name in _OUTPUTS:
+        for problem in find_misfits({**asked, "messages": row[name]}):
+            yield Problem(problem.reason, f"{name}{problem.field.removeprefix('messages')}")
+
+
+def answered(row: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the conversation as each output ends it, with the output's key."""
+    asked = row["input"]
+    for name in _OUTPUTS:
+        yield name, {**asked, "messages": [*asked["messages"], *row[name]]}
+
+
+def field_of(row: Mapping[str, Any], name: str, field: str) -> str:
+    """Return the row's field that a field of the conversation, as one output ends it, stands for."""
+    end = f"messages[{len(row['input']['messages'])}]"
+    return f"{name}[0]{field.removeprefix(end)}" if field.startswith(end) else f"input.{field}"
 
 
 def as_chat(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -59,16 +83,15 @@ def _output_misshapes(output: Any, name: str) -> Iterator[Problem]:
     yield from shape.find_message_misshapes(message, f"{name}[0]")
 
 
-def _output_problems(asked: Mapping[str, Any], output: list[Any], name: str) -> Iterator[Problem]:
+def _output_problems(row: Mapping[str, Any], name: str, chat: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with one answer, as the end of the conversation."""
-    place = f"messages[{len(asked['messages'])}]"
-    for problem in rules.find_problems({**asked, "messages": [*asked["messages"], *output]}):
-        if problem.field.startswith(place) and problem.reason not in _IMAGES:
-            yield Problem(problem.reason, f"{name}[0]{problem.field.removeprefix(place)}")
+    for problem in rules.find_problems(chat):
+        field = field_of(row, name, problem.field)
+        if field.startswith(name) and problem.reason not in _IMAGES:
+            yield Problem(problem.reason, field)
 
 
 def _text_problems(messages: list[Any], place: str) -> Iterator[Problem]:
     for index, message in enumerate(messages):
-        content = message.get("content")
-        if isinstance(content, list) and any(part["type"] == "image_url" for part in content):
+        if rules.has_image(message):
             yield Problem(Reason.UNSUPPORTED_CONTENT, f"{place}[{index}].content")

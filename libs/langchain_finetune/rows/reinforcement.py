@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from langchain_finetune.rows import rules, shape
+from langchain_finetune.rows.arguments import find_misfits
 from langchain_finetune.rows.rules import Problem
 from langchain_finetune.runs import Reason
 
@@ -27,6 +28,11 @@ def find_problems(row: Mapping[str, Any]) -> Iterator[Problem]:
     yield from rules.find_chat_problems(chat, _ROLES)
     if messages[-1]["role"] != "user":
         yield Problem(Reason.NO_QUESTION, f"messages[{len(messages) - 1}]")
+
+
+def find_notes(row: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is odd about a row without a problem, and keeps no host from training on it."""
+    return find_misfits(as_chat(row))
 
 
 def as_chat(row: Mapping[str, Any]) -> Mapping[str, Any]:

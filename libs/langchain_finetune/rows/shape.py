@@ -52,15 +52,24 @@ def _schemas(row: Mapping[str, Any]) -> Iterator[Problem]:
         given = row.get(key)
         if given is None:
             continue
-        if not isinstance(given, list):
+        # Of `functions`, unlike `tools`, the format wants one at least.
+        if not isinstance(given, list) or (key == "functions" and not given):
             yield Problem(Reason.INVALID_TOOL, key)
             continue
         for index, item in enumerate(given):
             function = _wrapped(item) if key == "tools" else item
-            if not isinstance(function, dict) or not isinstance(function.get("parameters"), dict | None):
+            if not isinstance(function, dict) or not _is_described(function):
                 yield Problem(Reason.INVALID_TOOL, f"{key}[{index}]")
     if not isinstance(row.get("parallel_tool_calls"), bool | None):
         yield Problem(Reason.INVALID_TOOL, "parallel_tool_calls")
+
+
+def _is_described(function: Mapping[str, Any]) -> bool:
+    return (
+        isinstance(function.get("parameters"), dict | None)
+        and isinstance(function.get("description"), str | None)
+        and isinstance(function.get("strict"), bool | None)
+    )
 
 
 def _wrapped(tool: Any) -> Any:
@@ -77,7 +86,9 @@ def find_message_misshapes(message: Any, place: str) -> Iterator[Problem]:
         yield Problem(Reason.UNKNOWN_ROLE, f"{place}.role")
         return
     yield from find_unknown_keys(message, _MESSAGE_KEYS, place)
-    if not isinstance(message.get("name"), str | None):
+    # Only the answers of functions have to say whose they are.
+    may_be_nameless = message["role"] != "function"
+    if not isinstance(message.get("name"), (str | None) if may_be_nameless else str):
         yield Problem(Reason.UNKNOWN_MESSAGE, f"{place}.name")
     if not isinstance(message.get("refusal"), str | None):
         yield Problem(Reason.UNKNOWN_MESSAGE, f"{place}.refusal")
@@ -86,16 +97,20 @@ def find_message_misshapes(message: Any, place: str) -> Iterator[Problem]:
     weight = message.get("weight")
     if isinstance(weight, bool) or weight not in (None, 0, 1):
         yield Problem(Reason.INVALID_WEIGHT, f"{place}.weight")
+    if message.get("audio") is not None:
+        yield Problem(Reason.UNSUPPORTED_CONTENT, f"{place}.audio")
     yield from _content(message, f"{place}.content")
     yield from _calls(message, place)
 
 
 def _content(message: Mapping[str, Any], place: str) -> Iterator[Problem]:
     content = message.get("content")
-    may_lack = message["role"] in ("assistant", "function")
-    if isinstance(content, str) or (content is None and may_lack):
+    is_function = message["role"] == "function"
+    may_be_none = message["role"] == "assistant" or (is_function and "content" in message)
+    if isinstance(content, str) or (content is None and may_be_none):
         return
-    if not isinstance(content, list) or not all(map(_is_part, content)):
+    parts = content if isinstance(content, list) and not is_function else []
+    if not parts or not all(map(_is_part, parts)):
         yield Problem(Reason.UNSUPPORTED_CONTENT, place)
 
 
@@ -120,7 +135,7 @@ def _calls(message: Mapping[str, Any], place: str) -> Iterator[Problem]:
 def _is_call(call: Any) -> bool:
     if not isinstance(call, dict) or not isinstance(call.get("id"), str) or not call["id"]:
         return False
-    return call.get("type", "function") == "function" and _is_called(call.get("function"))
+    return call.get("type") == "function" and _is_called(call.get("function"))
 
 
 def _is_called(function: Any) -> bool:

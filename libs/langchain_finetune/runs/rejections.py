@@ -48,6 +48,11 @@ class Reason(StrEnum):
     INVALID_WEIGHT = "invalid_weight"
     NOTHING_TO_LEARN = "nothing_to_learn"
     TOO_LONG = "too_long"
+    ARGUMENTS_OFF_SCHEMA = "arguments_off_schema"
+    # What one host or another does not take besides.
+    REPEATED_CALL_ID = "repeated_call_id"
+    MISPLACED_SYSTEM = "misplaced_system"
+    NOT_ALTERNATING = "not_alternating"
     # What rows of preferences, and rows for reinforcement, can have besides.
     INVALID_OUTPUT = "invalid_output"
     SAME_OUTPUTS = "same_outputs"
@@ -91,14 +96,18 @@ SENTENCES: Final = {
     Reason.UNDECLARED_TOOL: "The answer calls a tool that is not among the call's schemas.",
     Reason.TOO_MANY_TOOLS: "There are more than 128 function schemas.",
     Reason.TOO_MANY_IMAGES: "There are more than 10 images.",
-    Reason.INVALID_IMAGE: "An image is neither an http(s) nor a data URL, or stands in an assistant message.",
+    Reason.INVALID_IMAGE: "An image is neither an http(s) nor a data URL, or stands outside a user message.",
     Reason.NO_MESSAGES: "There is no list `messages` with at least one message.",
     Reason.UNKNOWN_KEY: "A key is not one of the training format's.",
     Reason.INVALID_TOOL: "A tool is no object of type `function` with a name and a JSON schema.",
     Reason.INVALID_TOOL_CALL: "A tool call lacks its id, its function's name, or arguments as a string.",
     Reason.INVALID_WEIGHT: "The weight of a message is neither 0 nor 1.",
     Reason.NOTHING_TO_LEARN: "Every assistant message has the weight 0.",
-    Reason.TOO_LONG: "It has more tokens, or bytes, than the host takes in one row.",
+    Reason.TOO_LONG: "It has more tokens, or bytes, than the host or the settings take in one row.",
+    Reason.ARGUMENTS_OFF_SCHEMA: "The arguments of a tool call do not fit the JSON schema of the tool.",
+    Reason.REPEATED_CALL_ID: "Two tool calls of one message have the same id.",
+    Reason.MISPLACED_SYSTEM: "A system message is not the first one.",
+    Reason.NOT_ALTERNATING: "The turns of user and assistant do not alternate, beginning with the user's.",
     Reason.INVALID_OUTPUT: "A preferred or other output is no list of exactly one assistant message.",
     Reason.SAME_OUTPUTS: "Both outputs are the same: there is nothing to prefer.",
     Reason.NO_QUESTION: "The last message is not the user's.",

@@ -6,11 +6,11 @@ from typing import Any
 from langchain_core.language_models import ModelProfile
 from langchain_openai import ChatOpenAI
 
+from langchain_finetune.base_names import base_of, without_date
 from langchain_finetune.handles import OWN_TRAFFIC_KEY
 from langchain_finetune.hosts import OPENAI
 from langchain_finetune.trainers.hosts.connection import Connection
 from langchain_finetune.trainers.hosts.openai_clients import account_of
-from langchain_finetune.trainers.jobs.base_names import base_of, without_date
 from langchain_finetune.trainers.jobs.job_state import JobState
 from langchain_finetune.trainers.jobs.key import DATA_FIELD
 from langchain_finetune.trainers.local.chat_model import LocalChatOpenAI

@@ -273,9 +273,8 @@ class FineTuneRunnable(TrainerSettings, Stage[Rows, ChatOpenAI]):
             outlook = self._outlook(data)
             require_rows(outlook.check)
             return order, outlook
-        require_rows(
-            check_files(order.train, order.validation, host, method=self.method, has_rules=self.check_rows)
-        )
+        files, rules = (order.train, order.validation), self.check_rows
+        require_rows(check_files(*files, host, method=self.method, base=order.base, has_rules=rules))
         return order, None
 
     def _outlook(self, data: TrainingData) -> Outlook:

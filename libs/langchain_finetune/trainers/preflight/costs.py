@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from langchain_finetune.errors import CostLimitError, UnknownPriceError
 from langchain_finetune.hosts import Host
-from langchain_finetune.trainers.preflight.host_limits import limits_of
+from langchain_finetune.trainers.preflight.auto_epochs import auto_epochs_of
 from langchain_finetune.trainers.preflight.prices import Price
 from langchain_finetune.trainers.preflight.token_count import TokenCount
 
@@ -41,9 +41,8 @@ def epochs_of(hyperparameters: Mapping[str, Any] | None, host: Host, num_rows: i
         given = (hyperparameters or {}).get(name or _EPOCHS)
         if isinstance(given, int) and not isinstance(given, bool):
             return Epochs(given, "as asked for", is_auto=False)
-    limits = limits_of(host)
-    number = limits.auto_epochs(num_rows) if limits.auto_epochs else None
-    return Epochs(number, limits.auto_epochs_source, is_auto=True)
+    auto = auto_epochs_of(host)
+    return Epochs(auto.of(num_rows) if auto.of else None, auto.source, is_auto=True)
 
 
 def cost_of(tokens: TokenCount, epochs: Epochs, price: Price | None) -> Cost:

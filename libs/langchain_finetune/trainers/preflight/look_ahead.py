@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from langchain_finetune.base_names import base_of, without_date
 from langchain_finetune.errors import CostLimitError
 from langchain_finetune.handles import TrainingData
 from langchain_finetune.hosts import LOCAL, Host
+from langchain_finetune.rows import rules_of
 from langchain_finetune.trainers.exchange import Exchange
 from langchain_finetune.trainers.hosts import account
 from langchain_finetune.trainers.hosts.protocol import protocol_of
-from langchain_finetune.trainers.jobs.base_names import base_of, without_date
 from langchain_finetune.trainers.jobs.key import Order
 from langchain_finetune.trainers.placing.find_or_create import Placed, find_job, place
 from langchain_finetune.trainers.placing.site import Site
 from langchain_finetune.trainers.preflight.costs import cost_of, epochs_of, require_within
-from langchain_finetune.trainers.preflight.host_limits import limits_of
 from langchain_finetune.trainers.preflight.preflight import JobLimits, Preflight
 from langchain_finetune.trainers.preflight.prices import Price, price_of
 from langchain_finetune.trainers.preflight.row_check import RowCheck, check_files
@@ -64,12 +64,14 @@ def look_at_files(
     Raises:
         SourceNotFoundError: A file is gone.
     """
-    limit = limits_of(host).max_tokens_of(order.base)
+    limit = rules_of(host).max_tokens_of(order.base)
+    method, base = order.method, order.base
+    check = check_files(order.train, order.validation, host, method=method, base=base, has_rules=has_rules)
     return Outlook(
         order=order,
         host=host,
         budget=budget,
-        check=check_files(order.train, order.validation, host, method=order.method, has_rules=has_rules),
+        check=check,
         tokens=count_offline(data, order.base, limit),
     )
 
@@ -171,7 +173,7 @@ def _tokens(outlook: Outlook, model: Mapping[str, Any]) -> Exchange[TokenCount |
 def _most_tokens(outlook: Outlook, model: Mapping[str, Any]) -> int | None:
     if outlook.host is LOCAL:
         return _count(model.get("max_model_len"))
-    return limits_of(outlook.host).max_tokens_of(outlook.order.base)
+    return rules_of(outlook.host).max_tokens_of(outlook.order.base)
 
 
 def _price(outlook: Outlook) -> Price | None:
@@ -186,7 +188,7 @@ def _time(outlook: Outlook, trained_tokens: int | None) -> Exchange[TrainingTime
 
 
 def _limits(base: str, host: Host) -> Exchange[JobLimits | None]:
-    if not limits_of(host).has_model_limits:
+    if not host.has_model_limits:
         return None
     told = yield from account.model_limits(base, without_date(base))
     if told is None:

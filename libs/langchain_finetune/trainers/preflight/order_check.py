@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from langchain_finetune.errors import NotEnoughExamplesError, SettingError, TrainingDataError
-from langchain_finetune.hosts import Host, Hyperparameter
+from langchain_finetune.hosts import Host, Hyperparameter, require_method
 from langchain_finetune.trainers.jobs.key import Order
 
 _MOST_FOR_A_SEED: Final = 2**31 - 1
@@ -50,12 +50,7 @@ def check_order(order: Order, host: Host, *, num_train: int) -> None:
 
 
 def _check_method(order: Order, host: Host) -> None:
-    if order.method not in host.methods:
-        msg = (
-            f"{host.title} does not train by the method {order.method!r}: it has "
-            f"{_listed(host.methods)}. Choose another `method`, or another host."
-        )
-        raise SettingError(msg)
+    require_method(order.method, host)
     if order.method_settings and order.method != "reinforcement":
         msg = (
             f"`method_settings` are for the method 'reinforcement', not for {order.method!r}: "

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Final
 
+from langchain_finetune.base_names import base_of, without_date
 from langchain_finetune.handles import Handle
 from langchain_finetune.hosts import LOCAL, OPENAI
-from langchain_finetune.trainers.jobs.base_names import base_of, without_date
 
 
 class Price(Handle):

@@ -4,7 +4,7 @@ A file is read once, a line at a time. What stands in a row is never told: a pro
 and a code.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,16 +13,25 @@ from langchain_finetune._parsing import loads
 from langchain_finetune.errors import InvalidRowsError, NotEnoughExamplesError, SourceNotFoundError
 from langchain_finetune.handles import Handle, Split
 from langchain_finetune.hosts import Host
-from langchain_finetune.rows import FORMATS, Problem, RowFormat
+from langchain_finetune.rows import (
+    FORMATS,
+    Problem,
+    advice_on,
+    find_host_problems,
+    in_host_words,
+    is_readable,
+    is_too_large,
+    rules_of,
+)
+from langchain_finetune.rows.host_words import TOO_FEW
 from langchain_finetune.runs import SENTENCES, Reason
-from langchain_finetune.trainers.preflight.host_limits import HostLimits, limits_of
-from langchain_finetune.trainers.preflight.row_advice import advice_on
 
 MOST_LISTED: Final = 20
 """Problems of a file that are kept; all are counted."""
 
 _MOST_TOLD: Final = 3
 _BOM: Final = b"\xef\xbb\xbf"
+_IMAGE: Final = b'"image_url"'
 
 
 class RowProblem(Handle):
@@ -43,6 +52,9 @@ class RowProblem(Handle):
 
     advice: str
     """What to do about it."""
+
+    host_words: str | None = None
+    """How OpenAI words it, where that is known."""
 
     is_error: bool = True
     """Whether the host would refuse the file; otherwise it trains, to less effect."""
@@ -65,6 +77,8 @@ class RowCheck:
     host: Host
     method: str = "supervised"
     """Of training."""
+    base: str = ""
+    """What is to be trained; some hosts take images for some bases alone."""
 
     def add(self, problem: RowProblem) -> None:
         """Count a problem; errors are kept before warnings."""
@@ -86,8 +100,14 @@ class RowCheck:
         return [problem for problem in self.problems if problem.is_error]
 
 
-def check_files(
-    train: Path, validation: Path | None, host: Host, *, method: str = "supervised", has_rules: bool = True
+def check_files(  # noqa: PLR0913 - the files, and what they are for
+    train: Path,
+    validation: Path | None,
+    host: Host,
+    *,
+    method: str = "supervised",
+    base: str = "",
+    has_rules: bool = True,
 ) -> RowCheck:
     """Hold training files to the rules of their host.
 
@@ -96,20 +116,24 @@ def check_files(
         validation: The validation rows.
         host: Where they are to go.
         method: Method of training that they are for.
+        base: Base model that they are for.
         has_rules: Whether the rules for rows are OpenAI's; otherwise only the number of rows is looked at.
 
     Raises:
         SourceNotFoundError: A file is gone.
     """
-    check = RowCheck(host=host, method=method)
+    check = RowCheck(host=host, method=method, base=base)
     _check_file(train, "train", check, has_rules=has_rules)
     if validation is not None:
         _check_file(validation, "validation", check, has_rules=has_rules)
     if check.num_rows["train"] < host.min_examples:
         advice = "load more runs, or give smaller test and validation fractions to the converter."
-        sentence = f"There are {check.num_rows['train']}, {host.title} needs {host.min_examples}."
-        check.add(RowProblem(file="train", code="not_enough_rows", sentence=sentence, advice=advice))
-    if method in limits_of(host).needs_validation and not check.num_rows.get("validation"):
+        num_train, least = check.num_rows["train"], host.min_examples
+        sentence = f"There are {num_train}, {host.title} needs {least}."
+        words = TOO_FEW.message.format(row=num_train, least=least)
+        code = "not_enough_rows"
+        check.add(RowProblem(file="train", code=code, sentence=sentence, advice=advice, host_words=words))
+    if method in rules_of(host).needs_validation and not check.num_rows.get("validation"):
         sentence = (
             f"{host.title} trains by the method {method!r} only with validation rows, and there are none."
         )
@@ -167,66 +191,52 @@ def _object_of(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_chat(row: dict[str, Any], method: str) -> Mapping[str, Any] | None:
-    """Return all that a model reads of a row; None where it has not the shape that a token count needs."""
-    row_format = FORMATS[method]
-    if all(problem.reason in _READABLE for problem in row_format.find_misshapes(row)):
-        return row_format.as_chat(row)
-    return None
-
-
-_READABLE: Final = frozenset({Reason.UNKNOWN_KEY, Reason.INVALID_WEIGHT, Reason.NOTHING_TO_LEARN})
-
-
 def _check_file(path: Path, split: Split, check: RowCheck, *, has_rules: bool) -> None:
-    limits, row_format = limits_of(check.host), FORMATS[check.method]
-    num_rows = num_bytes = 0
+    rules, method = rules_of(check.host), check.method
+    num_rows = num_bytes = num_with_images = 0
     for number, line, row in read_rows(path):
         num_rows, num_bytes = number, num_bytes + len(line)
-        for problem in _row_problems(line, row, row_format, limits) if has_rules else ():
-            check.add(_told(problem, split, number, check.method, limits))
+        num_with_images += rules.max_image_rows is not None and _IMAGE in line
+        for problem in _row_problems(line, row, check) if has_rules else ():
+            check.add(_told(problem, split, number, row, check))
     check.num_rows[split], check.num_bytes[split] = num_rows, num_bytes
-    most_bytes = check.host.max_file_bytes
-    most_rows = limits.max_rows.get((check.method, split), check.host.max_examples)
-    for code, number, most, unit in (
-        ("file_too_large", num_bytes, most_bytes, "bytes"),
-        ("too_many_rows", num_rows, most_rows, "rows"),
+    for code, figure, most, unit in (
+        ("file_too_large", num_bytes, check.host.max_file_bytes, "bytes"),
+        ("too_many_rows", num_rows, rules.max_rows_of(check.host, method, split), "rows"),
+        ("too_many_image_rows", num_with_images, rules.max_image_rows, "rows with images"),
     ):
-        if most is not None and number > most:
-            sentence = f"The file has {number} {unit}, {check.host.title} takes {most}."
+        if most is not None and figure > most:
+            sentence = f"The file has {figure} {unit}, {check.host.title} takes {most}."
             advice = "Train on fewer rows: `sample` and `limit` of the selection leave some out."
             check.add(RowProblem(file=split, code=code, sentence=sentence, advice=advice))
 
 
-def _row_problems(
-    line: bytes, row: dict[str, Any] | None, row_format: RowFormat, limits: HostLimits
-) -> Iterator[Problem]:
-    if limits.max_row_bytes is not None and len(line) > limits.max_row_bytes:
+def _row_problems(line: bytes, row: dict[str, Any] | None, check: RowCheck) -> Iterator[Problem]:
+    row_format, rules = FORMATS[check.method], rules_of(check.host)
+    if is_too_large(len(line), rules):
         yield Problem(Reason.TOO_LONG, "")
     if row is None:
         yield Problem(Reason.NOT_JSON, "")
         return
     yield from (misshapes := list(row_format.find_misshapes(row)))
-    if all(problem.reason in _READABLE for problem in misshapes):
-        yield from row_format.find_problems(row)
-        if not limits.takes_images:
-            yield from _images(row_format.as_chat(row))
+    if not is_readable(misshapes):
+        return
+    yield from (problems := list(row_format.find_problems(row)))
+    if not problems:
+        yield from row_format.find_notes(row)
+    yield from find_host_problems(row, rules, check.base, check.method)
 
 
-def _images(row: Mapping[str, Any]) -> Iterator[Problem]:
-    for index, message in enumerate(row["messages"]):
-        content = message.get("content")
-        if isinstance(content, list) and any(part["type"] == "image_url" for part in content):
-            yield Problem(Reason.UNSUPPORTED_CONTENT, f"messages[{index}].content")
-
-
-def _told(problem: Problem, split: Split, row: int, method: str, limits: HostLimits) -> RowProblem:
+def _told(
+    problem: Problem, split: Split, number: int, row: dict[str, Any] | None, check: RowCheck
+) -> RowProblem:
     return RowProblem(
         file=split,
-        row=row,
+        row=number,
         field=problem.field,
         code=problem.reason.value,
         sentence=SENTENCES[problem.reason],
-        advice=advice_on(problem.reason, method),
-        is_error=problem.reason not in limits.harmless,
+        advice=advice_on(problem.reason, check.method),
+        host_words=in_host_words(problem, number, row, check.method),
+        is_error=problem.reason not in rules_of(check.host).harmless,
     )

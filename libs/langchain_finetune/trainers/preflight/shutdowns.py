@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Final
 
+from langchain_finetune.base_names import base_of, without_date
 from langchain_finetune.hosts import OPENAI
-from langchain_finetune.trainers.jobs.base_names import base_of, without_date
 
 SHUTDOWNS_AS_OF: Final = date(2026, 11, 22)
 """The day on which the table was true."""

@@ -1,31 +1,22 @@
 """How many tokens the training rows have: exactly where that can be had, else estimated, and marked."""
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
-
-import tiktoken
 
 from langchain_finetune._spool import read_jsonl
 from langchain_finetune.errors import AuthenticationFailedError, HostError
 from langchain_finetune.handles import Handle, TrainingData
-from langchain_finetune.rows import count_tokens, estimate_tokens
+from langchain_finetune.rows import count_tokens, estimate_tokens, read_chat, tiktoken_counter
 from langchain_finetune.rows.tokens import BYTES_PER_TOKEN, CountText
 from langchain_finetune.trainers.exchange import Exchange
 from langchain_finetune.trainers.hosts.account import tokenize
-from langchain_finetune.trainers.jobs.base_names import base_of
-from langchain_finetune.trainers.preflight.row_check import read_chat, read_rows
+from langchain_finetune.trainers.preflight.row_check import read_rows
 
 Basis = Literal["tokenizer", "tiktoken", "recorded", "characters"]
 
 MOST_TOKENIZED: Final = 1000
 """Rows that the embedded server is asked about; of more, evenly spread ones stand for the rest."""
-
-_ENCODINGS_URL: Final = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
 
 
 class TokenCount(Handle):
@@ -104,37 +95,6 @@ def count_by_server(
     share = sum(counts.values()) / max(1, sum(lengths[index] for index in counts))
     filled = [counts.get(index, round(length * share)) for index, length in enumerate(lengths)]
     return _summary(filled, max_row_tokens, "tokenizer", is_exact=len(counts) == len(lengths))
-
-
-def tiktoken_counter(base: str) -> CountText | None:
-    """Return what counts the tokens of a text for an OpenAI base; None where that needs a download.
-
-    The name of a tuned model is reduced to its base first: tiktoken takes `ft:gpt-4.1-mini` for a `gpt-4`.
-    """
-    try:
-        name = tiktoken.encoding_name_for_model(base_of(base))
-        encoding = _encoding(name) if _is_here(name) else None
-    except KeyError:
-        return None
-    return (lambda text: len(encoding.encode_ordinary(text))) if encoding else None
-
-
-@lru_cache(maxsize=4)
-def _encoding(name: str) -> tiktoken.Encoding | None:
-    try:
-        return tiktoken.get_encoding(name)
-    except (OSError, ValueError):  # a damaged file would be fetched again
-        return None
-
-
-def _is_here(name: str) -> bool:
-    # tiktoken keeps an encoding under the hash of its URL; asking for one that is not there downloads it.
-    if name in tiktoken.registry.ENCODINGS:
-        return True
-    default = str(Path(tempfile.gettempdir()) / "data-gym-cache")
-    directory = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR") or default
-    key = hashlib.sha1(_ENCODINGS_URL.format(name).encode(), usedforsecurity=False).hexdigest()
-    return (Path(directory) / key).is_file()
 
 
 def _count(line: bytes, row: dict[str, Any] | None, method: str, count_text: CountText | None) -> int:

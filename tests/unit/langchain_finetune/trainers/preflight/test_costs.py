@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_server.config import Limits
 from finetune_server.training.plan import auto_epochs
 from langchain_finetune.errors import CostLimitError, UnknownPriceError
-from langchain_finetune.hosts import AZURE, CUSTOM, FIREWORKS, HOSTS, LOCAL, NEBIUS, OPENAI, TOGETHER
+from langchain_finetune.hosts import AZURE, CUSTOM, FIREWORKS, NEBIUS, OPENAI, TOGETHER
+from langchain_finetune.trainers.preflight.auto_epochs import local_auto_epochs
 from langchain_finetune.trainers.preflight.costs import cost_of, epochs_of, require_within
-from langchain_finetune.trainers.preflight.host_limits import LIMITS, limits_of, local_auto_epochs
 from langchain_finetune.trainers.preflight.prices import PRICES, price_of
 from langchain_finetune.trainers.preflight.shutdowns import SHUTDOWNS, read_date, shutdown_date
 from langchain_finetune.trainers.preflight.token_count import TokenCount
@@ -120,25 +119,3 @@ def test_reinforcement_is_paid_by_the_hour():
     assert price_of("openai", MINI, method="reinforcement") is None
     assert price_of("openai", MINI, method="dpo") == price_of("openai", MINI)
     assert price_of("openai", MINI, 2.0, method="reinforcement").usd_per_million_tokens == 2.0
-
-
-def test_limits_of_a_row_are_found_by_base():
-    limits = limits_of(OPENAI)
-    assert limits.max_tokens_of(f"ft:{MINI}:acme::1") == 65_536
-    assert limits.max_tokens_of("gpt-4.1-nano-2025-04-14") == 32_768
-    assert limits.max_tokens_of("qwen") is None
-    assert limits_of(LOCAL).max_tokens_of(MINI) is None
-    assert limits_of(AZURE).max_tokens_of("gpt-4.1-2025-04-14.ft-0a1b") == 65_536
-    assert limits_of(CUSTOM).max_tokens_of(MINI) is None
-
-
-def test_every_host_has_its_row():
-    assert LIMITS.keys() == HOSTS.keys()
-
-
-def test_the_embedded_servers_limits_are_its_own():
-    assert (LOCAL.max_file_bytes, LOCAL.max_examples, limits_of(LOCAL).max_row_bytes) == (
-        Limits.max_file_bytes,
-        Limits.max_rows,
-        Limits.max_row_bytes,
-    )

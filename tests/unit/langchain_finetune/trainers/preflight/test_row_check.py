@@ -6,11 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from langchain_finetune.errors import InvalidRowsError, NotEnoughExamplesError, SourceNotFoundError
-from langchain_finetune.hosts import AZURE, CUSTOM, FIREWORKS, LOCAL, OPENAI, TOGETHER
-from langchain_finetune.runs import Reason
-from langchain_finetune.trainers.preflight.row_advice import ADVICE
+from langchain_finetune.hosts import AZURE, CUSTOM, FIREWORKS, HOSTS, LOCAL, OPENAI, TOGETHER
+from langchain_finetune.rows import rules_of
+from langchain_finetune.trainers.preflight import row_check
 from langchain_finetune.trainers.preflight.row_check import MOST_LISTED, check_files, require_rows
-from tests.fakes.training_rows import call, file_of, graded_row, preference_row, rows, text_row
+from tests.fakes.training_rows import call, file_of, graded_row, preference_row, rows, text_row, tool_row
 
 IMAGE = {"type": "image_url", "image_url": {"url": "https://x/a.png"}}
 SECRET = "the customer's secret"
@@ -74,6 +74,52 @@ def test_images_go_to_openai_and_not_to_the_embedded_server(tmp_path):
     content = [*rows(10), image_row()]
     assert found(tmp_path, content) == []
     assert found(tmp_path, content, LOCAL) == [(11, "messages[0].content", "unsupported_content", True)]
+
+
+def test_arguments_off_their_schema_are_a_warning_everywhere(tmp_path):
+    odd = tool_row(1)
+    odd["messages"][1]["tool_calls"] = [call(arguments='{"num1": "many"}')]
+    place = "messages[1].tool_calls[0].function.arguments"
+    for host in HOSTS.values():
+        assert found(tmp_path, [*rows(10), odd], host) == [(11, place, "arguments_off_schema", False)]
+
+
+def test_images_are_refused_for_a_base_that_is_trained_on_text(tmp_path):
+    path = file_of(tmp_path, [*rows(10), image_row()])
+    told = {
+        base: [problem.code for problem in check_files(path, None, OPENAI, base=base).problems]
+        for base in ("gpt-4o-2024-08-06", "gpt-4.1-mini-2025-04-14")
+    }
+    assert told == {"gpt-4o-2024-08-06": [], "gpt-4.1-mini-2025-04-14": ["unsupported_content"]}
+
+
+def test_too_many_rows_with_images_are_told(tmp_path, monkeypatch):
+    few = dataclasses.replace(rules_of(OPENAI), max_image_rows=1)
+    monkeypatch.setattr(row_check, "rules_of", lambda _: few)
+    path = file_of(tmp_path, [*rows(10), image_row(), image_row()])
+    [problem] = check_files(path, None, OPENAI).problems
+    assert (problem.code, problem.row) == ("too_many_image_rows", None)
+    assert problem.sentence == "The file has 2 rows with images, OpenAI takes 1."
+
+
+def test_what_is_wrong_is_told_in_openais_words_too(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"messages": [], "weight": 1}\nnot json\n')
+    assert [problem.host_words for problem in check_files(path, None, OPENAI).problems] == [
+        'Example 1 contains an extra "weight".',
+        None,
+        "Example 2 cannot be parsed. Error: line contains invalid json",
+        "Training file has 2 example(s), but must have at least 10 examples",
+    ]
+
+
+def test_a_row_over_the_hosts_bytes_is_told_whatever_it_is(tmp_path, monkeypatch):
+    small = dataclasses.replace(rules_of(LOCAL), max_row_bytes=100)
+    monkeypatch.setattr(row_check, "rules_of", lambda _: small)
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"x" * 101 + b"\n" + b'{"messages": 5}\n')
+    codes = [(p.row, p.code) for p in check_files(path, None, LOCAL).problems]
+    assert codes == [(1, "too_long"), (1, "not_json"), (2, "no_messages"), (None, "not_enough_rows")]
 
 
 def test_too_few_rows_are_an_error_of_their_own(tmp_path):
@@ -166,16 +212,6 @@ def test_a_host_with_rules_of_its_own_takes_what_openai_does_not(tmp_path):
 def test_a_file_that_is_gone_is_named(tmp_path):
     with pytest.raises(SourceNotFoundError, match=r"gone\.jsonl"):
         check_files(tmp_path / "gone.jsonl", None, OPENAI)
-
-
-def test_every_rule_has_its_advice():
-    about_runs = {
-        *("not_a_run", "not_an_llm_run", "not_chat_model", "unknown_shape", "too_deep", "errored"),
-        *("pending", "hidden_inputs", "truncated", "content_filter", "previous_response_id"),
-        *("builtin_tool", "not_found", "offloaded", "too_large"),
-        *("unrated", "no_preference", "no_pair", "tied", "enough_pairs"),
-    }
-    assert {reason.value for reason in Reason} - {reason.value for reason in ADVICE} == about_runs
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,6 +4,7 @@ from typing import Final
 
 from langchain_finetune.runs import Reason
 
+# One place for all who name a rule: preflight, the converter's card and errors, whoever checks files.
 ADVICE: Final = {
     Reason.NOT_JSON: "Write one JSON object a line, in UTF-8, without blank lines.",
     Reason.NO_MESSAGES: "Give the conversation as a list under `messages`.",
@@ -31,6 +32,10 @@ ADVICE: Final = {
     Reason.SAME_OUTPUTS: "Leave the row out, or give an answer that is worse.",
     Reason.NO_QUESTION: "Cut the row after the user's last message: the model gives the answer itself.",
     Reason.TOO_LONG: "Shorten the row: what goes over the limit is cut off at its end, the answer first.",
+    Reason.ARGUMENTS_OFF_SCHEMA: "Train on it only if the tool takes such arguments; else leave the row out.",
+    Reason.REPEATED_CALL_ID: "Give each call of a message an `id` of its own, and its tool message the same.",
+    Reason.MISPLACED_SYSTEM: "Let the one system message be the first, or make the later ones the user's.",
+    Reason.NOT_ALTERNATING: "Join messages of one role that follow each other, and begin with the user's.",
 }
 """By the rule's reason."""
 
