@@ -206,9 +206,9 @@ class TrainingData(Handle):
     """Rows held out of training, for `ModelComparison`."""
 
     report: Path | None = None
-    """JSON Lines, one line a run that came in: `run_id`, `status` (kept, merged, duplicate, rejected),
-    `reason`, `split`, `row` (0-based in its split's file, of the row that it is part of), `tokens`,
-    `redactions` (different secrets taken out of the row, by kind)."""
+    """JSON Lines, one line a run that came in: `run_id`, `status` (kept, merged, duplicate, dropped,
+    rejected), `reason`, `split`, `row` (0-based in its split's file, of the row that it is part of),
+    `tokens`, `redactions` (different secrets taken out of the row, by kind)."""
 
     card: Path | None = None
     """Markdown for a person: source, selection, splits, rejections, redactions, tokens, lineage."""
@@ -224,6 +224,9 @@ class TrainingData(Handle):
     """Runs whose answer is trained on in the row of a later run of their thread or agent loop."""
 
     num_duplicates: int = 0
+    num_dropped: int = 0
+    """Runs that were over a cap, or not in the sample."""
+
     num_rejected: int = 0
     rejected_by_reason: Mapping[str, int] = Field(default_factory=dict)
     redactions: Mapping[str, int] = Field(default_factory=dict)
@@ -231,7 +234,10 @@ class TrainingData(Handle):
     what own rules replaced counts as `rule`."""
 
     num_tokens: int | None = None
-    """Tokens of all rows as recorded by the model's host; None where no run recorded them."""
+    """Tokens of all rows; None where nothing counts them and no run recorded them."""
+
+    tokens_are_estimated: bool = False
+    """Whether they are those that the runs recorded, of the model that answered then."""
 
     method: Method = "supervised"
     """Method of training that the rows are for."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from langchain_finetune._version import __version__
+from langchain_finetune.converters.target import TokenSource
 from langchain_finetune.handles import ChatSessionFile, Method, RunSelection
 from langchain_finetune.runs import SENTENCES, Reason
 
@@ -16,6 +17,11 @@ _METHODS: Final = {
     "supervised": "supervised fine-tuning",
     "dpo": "direct preference optimization",
     "reinforcement": "reinforcement fine-tuning",
+}
+_COUNTED_BY: Final[Mapping[TokenSource, str]] = {
+    "tokenizer": "As the base's own tokenizer counts the row.",
+    "tiktoken": "As tiktoken counts the row, with the encoding of the base.",
+    "recorded": "As the host of the model that answered counted them: an estimate for another model.",
 }
 _BAR: Final = 40
 _FEWEST_TOKENS: Final = 64
@@ -32,10 +38,12 @@ class Facts:
     """Rows and SHA-256 of each split that has rows."""
     num_merged: int
     num_duplicates: int
+    num_dropped: int
     rejected_by_reason: Mapping[str, int]
     redactions: Mapping[str, int]
     tokens: Counter[int]
-    """Rows by the tokens that the model's host counted, rounded down to a power of two."""
+    """Rows by their tokens, rounded down to a power of two."""
+    token_source: TokenSource
 
 
 def render_card(facts: Facts) -> str:
@@ -76,7 +84,7 @@ def _lines(facts: Facts) -> Iterator[str]:
         ("kind", "secrets"),
         ((f"`{kind}`", f"{number:,}") for kind, number in facts.redactions.items()),
     )
-    yield from _histogram(facts.tokens)
+    yield from _histogram(facts.tokens, _COUNTED_BY[facts.token_source])
     yield from _table("Where it comes from", ("", ""), _lineage(facts))
 
 
@@ -84,6 +92,8 @@ def _account(facts: Facts, num_rows: int) -> Iterator[Sequence[str]]:
     yield "rows of their own", f"{num_rows:,}"
     yield "part of the row of a later run", f"{facts.num_merged:,}"
     yield "equal to an earlier row", f"{facts.num_duplicates:,}"
+    if facts.num_dropped:
+        yield "dropped, over a cap or not in the sample", f"{facts.num_dropped:,}"
     yield "rejected", f"{sum(facts.rejected_by_reason.values()):,}"
     yield "left out by the selection", f"{facts.sessions.num_unselected:,}"
 
@@ -114,10 +124,10 @@ def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
         yield from (f"| {' | '.join(row)} |" for row in listed)
 
 
-def _histogram(tokens: Counter[int]) -> Iterator[str]:
+def _histogram(tokens: Counter[int], counted_by: str) -> Iterator[str]:
     if not tokens:
         return
-    yield from ("", "## Tokens of a row", "", "As the model's host counted prompt and answer.", "", "```text")
+    yield from ("", "## Tokens of a row", "", counted_by, "", "```text")
     most = max(tokens.values())
     for start in sorted(tokens):
         end = max(2 * start, _FEWEST_TOKENS) - 1

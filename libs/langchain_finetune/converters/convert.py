@@ -15,13 +15,14 @@ from langchain_finetune.converters.decisions import (
     CONTRADICTORY,
     TOOLS_MISSING,
     Decisions,
-    Settings,
     decide,
     unreadable,
 )
 from langchain_finetune.converters.progress import PAGE, event
+from langchain_finetune.converters.reduce import balance_rows, leave_out_near_duplicates
 from langchain_finetune.converters.report import Places, Report
-from langchain_finetune.converters.split import HELD_OUT, plan_splits
+from langchain_finetune.converters.settings import Settings
+from langchain_finetune.converters.split import HELD_OUT, Plan, Sizes, Splits, plan_splits
 from langchain_finetune.errors import NotEnoughExamplesError
 from langchain_finetune.handles import ChatSessionFile, Split, TrainingData
 from langchain_finetune.runs import Reason
@@ -29,6 +30,7 @@ from langchain_finetune.runs import Reason
 _NOTED: Final = {
     TOOLS_MISSING: "answers call tools although their runs recorded no schema: a model trained on them is "
     "not told its tools.",
+    Reason.ARGUMENTS_OFF_SCHEMA.value: "answers call tools with arguments that do not fit their schema.",
     CONTRADICTORY: "rows answer a prompt otherwise than a row before them: a model learns both answers.",
 }
 
@@ -44,9 +46,13 @@ def convert(sessions: ChatSessionFile, settings: Settings) -> Steps[TrainingData
     if settings.is_raising:
         for line in _rejections(sessions):
             raise unreadable(line["run_id"], Reason(line["reason"]))
-    with Spool("data") as spool:
+    with Spool("data") as spool, settings.target:
         draft = spool.scratch()
         decisions = yield from decide(sessions, settings, draft)
+        if settings.deduplicate == "near":
+            leave_out_near_duplicates(decisions, draft)
+        if settings.balance.is_asked:
+            balance_rows(decisions)
         places = Places(decisions, _plan(decisions, sessions, settings))
         _warn_of_notes(decisions)
         return (yield from _write(sessions, spool, draft, Report.begin(spool, decisions, places)))
@@ -71,15 +77,19 @@ def _warn_of_notes(decisions: Decisions) -> None:
 # --- which split, which row -----------------------------------------------------------------------------
 
 
-def _plan(decisions: Decisions, sessions: ChatSessionFile, settings: Settings) -> dict[int, Split]:
+def _plan(decisions: Decisions, sessions: ChatSessionFile, settings: Settings) -> Splits:
     """Return the split of each group, by its root."""
     groups = decisions.groups
-    sizes = Counter(groups.root(decisions.nodes[position]) for position in decisions.kept())
+    sizes = Sizes(groups)
+    for position in decisions.kept():
+        sizes.add(decisions.nodes[position])
     if sizes.total() < settings.min_examples:
         raise _not_enough(sessions, decisions, sizes.total(), settings.min_examples)
     plan = plan_splits(
         groups, sizes, fractions=settings.fractions, seed=settings.seed, min_train=settings.min_examples
     )
+    _warn_of_pins(plan)
+    _warn_of_limits(plan, sizes, settings)
     empty = [split for split in HELD_OUT if settings.fractions[split] and split not in plan.splits.values()]
     if plan.num_moved or empty:
         _warn(
@@ -89,6 +99,28 @@ def _plan(decisions: Decisions, sessions: ChatSessionFile, settings: Settings) -
             + ". Load more runs, or ask for smaller fractions."
         )
     return plan.splits
+
+
+def _warn_of_pins(plan: Plan) -> None:
+    if plan.num_conflicts:
+        _warn(
+            f"{plan.num_conflicts} groups join rows of several splits of the earlier data: what was held out "
+            "stays held out, test before validation."
+        )
+
+
+def _warn_of_limits(plan: Plan, sizes: Sizes, settings: Settings) -> None:
+    target, counts = settings.target, Counter[Split]()
+    for root, number in sizes.items():
+        counts[plan.splits[root]] += number
+    for split, number in counts.items():
+        most = target.max_rows(split)
+        if most is not None and number > most:
+            _warn(
+                f"{number:,} rows in {split}, and the host takes {most:,}: pass sample={most} to have fewer."
+            )
+    if target.needs_validation and not counts["validation"]:
+        _warn("the host trains by this method only with validation rows: pass validation_fraction=0.1.")
 
 
 def _not_enough(
@@ -111,6 +143,7 @@ def _not_enough(
 
 
 def _write(sessions: ChatSessionFile, spool: Spool, draft: Scratch, report: Report) -> Steps[TrainingData]:
+    settings = report.decisions.settings
     writers: dict[Split, RowWriter] = {split: spool.writer(f"{split}.jsonl") for split in SPLITS}
     for position in report.write(draft, writers):
         if (position + 1) % PAGE == 0:
@@ -121,14 +154,16 @@ def _write(sessions: ChatSessionFile, spool: Spool, draft: Scratch, report: Repo
         spool,
         writers,
         report.writer,
-        num_runs=report.writer.num_rows,
+        num_runs=report.writer.num_rows - report.decisions.num_further_left_out,
         num_merged=report.num_merged,
         num_duplicates=report.num_duplicates,
+        num_dropped=report.num_dropped,
         num_rejected=report.reasons.total(),
         rejected_by_reason=dict(report.reasons.most_common()),
         redactions=dict(report.redactions.most_common()),
         num_tokens=report.num_tokens,
-        method=report.decisions.settings.rendering.method,
+        tokens_are_estimated=report.num_tokens is not None and settings.target.tokens_are_estimated,
+        method=settings.rendering.method,
         card=_write_card(spool, sessions, writers, report),
     )
     yield event(writers, report.reasons.total())
@@ -138,11 +173,14 @@ def _write(sessions: ChatSessionFile, spool: Spool, draft: Scratch, report: Repo
 def _write_card(
     spool: Spool, sessions: ChatSessionFile, writers: dict[Split, RowWriter], report: Report
 ) -> str:
+    settings = report.decisions.settings
     card = render_card(
         Facts(
             sessions=sessions,
-            method=report.decisions.settings.rendering.method,
-            settings=report.decisions.settings.told(),
+            method=settings.rendering.method,
+            settings=settings.told,
+            num_dropped=report.num_dropped,
+            token_source=settings.target.token_source,
             splits={
                 it: (writer.num_rows, writer.sha256) for it, writer in writers.items() if writer.num_rows
             },

@@ -6,30 +6,30 @@ Rows are rendered, redacted and written once, into a draft; the second pass copi
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import Final
 
 import orjson
 
 from langchain_finetune._spool import Scratch
 from langchain_finetune._stage import Steps
+from langchain_finetune.converters.balance import Dropped, Labels
 from langchain_finetune.converters.collapse import Merges, Trajectories
 from langchain_finetune.converters.deduplicate import Duplicates, digest
 from langchain_finetune.converters.examples import (
     Example,
     Refused,
-    Rendering,
     Row,
     SessionRow,
     lacks_schemas,
 )
 from langchain_finetune.converters.progress import PAGE, event
-from langchain_finetune.converters.redact import Redactor
 from langchain_finetune.converters.rendering import read_examples
 from langchain_finetune.converters.row_facts import Looker, RowFacts
+from langchain_finetune.converters.settings import Settings
 from langchain_finetune.converters.split import Groups
 from langchain_finetune.errors import UnreadableRunError
-from langchain_finetune.handles import ChatSessionFile, Split
+from langchain_finetune.handles import ChatSessionFile
 from langchain_finetune.rows import FORMATS, Problem, find_problem
 from langchain_finetune.runs import SENTENCES, Reason
 
@@ -41,43 +41,6 @@ CONTRADICTORY: Final = "contradictory"
 _NOT_A_ROW: Final = -1
 _NOT_COUNTED: Final = -1
 _UNSIGNED: Final = 2**64 - 1
-
-Collapse = Literal["trajectory", "last", "none"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How to convert."""
-
-    rendering: Rendering
-    fractions: dict[Split, float]
-    seed: int
-    collapse: Collapse
-    """`"none"` for all methods but the supervised one."""
-    redactor: Redactor
-    is_deduplicating: bool
-    is_raising: bool
-    min_examples: int
-
-    def told(self) -> dict[str, Any]:
-        """Return the settings as the person who set them names them, for the card of the data set."""
-        return {
-            **_told(self.rendering),
-            "collapse": self.collapse,
-            "redact": "secrets" if self.redactor.is_finding_secrets else "none",
-            "redaction_rules": len(self.redactor.rules),
-            "deduplicate": "exact" if self.is_deduplicating else "none",
-            "min_examples": self.min_examples,
-            "seed": self.seed,
-            **{f"{split}_fraction": fraction for split, fraction in self.fractions.items()},
-        }
-
-
-def _told(rendering: Rendering) -> dict[str, Any]:
-    default = Rendering()
-    named = {field.name: getattr(rendering, field.name) for field in fields(rendering)}
-    del named["trains_history"]  # follows from `collapse`
-    return {key: it for key, it in named.items() if key == "method" or it != getattr(default, key)}
 
 
 @dataclass(slots=True)
@@ -98,19 +61,36 @@ class Decisions:
     redactions: dict[int, Counter[str]] = field(default_factory=dict)
     merged: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Other runs that a row also stands for."""
+    num_further_left_out: int = 0
+    """Rows that were left out although their runs have another one."""
     groups: Groups = field(default_factory=Groups)
     merges: Merges = field(default_factory=Merges)
+    labels: Labels = field(default_factory=Labels)
+    near: set[int] = field(default_factory=set)
+    """Rows that nearly equal an earlier one."""
+    dropped: Dropped = field(default_factory=lambda: Dropped(0))
 
     def kept(self) -> Iterator[int]:
         """Yield the positions of the rows that are kept."""
-        for position, (node, first) in enumerate(zip(self.nodes, self.firsts, strict=True)):
-            if node != _NOT_A_ROW and first == position and position not in self.merges.into:
-                yield position
+        return filter(self.is_kept, range(len(self.nodes)))
+
+    def is_kept(self, position: int) -> bool:
+        """Say whether a row is a row of its own."""
+        return (
+            self.nodes[position] != _NOT_A_ROW
+            and self.firsts[position] == position
+            and position not in self.merges.into
+            and not (self.dropped and position in self.dropped)
+        )
 
     def row_of(self, position: int) -> int:
         """Return the position of the row that this one is part of: its own, or that of another one."""
-        first = self.firsts[position]
-        return self.merges.into.get(first, first)
+        while True:
+            first = self.firsts[position]
+            into = self.merges.into.get(first, first)
+            if into == position:
+                return position
+            position = into
 
     def tokens_of(self, position: int) -> int | None:
         """Return the tokens of a row, None where they were not counted."""
@@ -145,6 +125,7 @@ class _FirstPass:
         self._answers = _Answers()
         self._format = FORMATS[settings.rendering.method]
         self._is_supervised = settings.rendering.method == "supervised"
+        self._has_target = settings.target.host is not None
 
     def enter(self, item: Example | Refused) -> None:
         if isinstance(item, Refused):
@@ -161,6 +142,7 @@ class _FirstPass:
                     raise
                 problem = Problem(Reason.NOT_JSON, "")
         if problem is not None:
+            self.decisions.num_further_left_out += item.is_further
             for run_id in (item.run_id, *item.merged):
                 self._leave_out(run_id, problem)
         else:
@@ -186,23 +168,41 @@ class _FirstPass:
                 # What histories have in common is compared as it was recorded.
                 facts = self._looker.look(item.row, scope)._replace(ends=facts.ends)
         if self._is_supervised:
-            return facts, find_problem(item.row)
-        return facts, next(self._format.find_problems(item.row), None)
+            problem = find_problem(item.row)
+        else:
+            problem = next(self._format.find_problems(item.row), None)
+        if problem is None and self._has_target:
+            problem = next(self._settings.target.find_problems(item.row), None)
+        return facts, problem or self._find_too_long(item, facts)
+
+    def _find_too_long(self, item: Example, facts: RowFacts) -> Problem | None:
+        most = self._settings.max_tokens
+        # A token has at least a byte: most rows need no count.
+        if most is None or len(facts.line) <= most:
+            return None
+        tokens = self._settings.target.count_tokens(item.row)
+        if tokens is None:
+            tokens = _recorded_tokens(item.session)
+        return Problem(Reason.TOO_LONG, "") if tokens > most else None
 
     def _take(self, position: int, item: Example, facts: RowFacts) -> None:
         decisions = self.decisions
         node = decisions.groups.join(facts.prompt, _num_asked(item.row), _shared(item))
         first = position
-        if self._settings.is_deduplicating:
+        if self._settings.deduplicate != "none":
             first = self._duplicates.first_of(facts.content, position)
         if self._settings.collapse == "none" or first != position:
             self._trajectories.skip()
         else:
             self._trajectories.enter(facts.ends)
-        if lacks_schemas(item.row):
-            decisions.notes[position] = TOOLS_MISSING
-        elif self._is_supervised and self._answers.contradict(node, facts):
-            decisions.notes[position] = CONTRADICTORY
+        if note := self._note(item.row, node, facts):
+            decisions.notes[position] = note
+        if self._settings.pins is not None:
+            for split in self._settings.pins.splits_of(item.row, item.run_id):
+                decisions.groups.pin(node, split)
+        if self._settings.balance.is_asked:
+            labels = self._settings.balance.labels_of(item.row, item.session)
+            decisions.labels.enter(facts.content, labels)
         if item.merged:
             decisions.merged[position] = item.merged
         decisions.nodes.append(node)
@@ -210,6 +210,14 @@ class _FirstPass:
         decisions.tokens.append(_recorded_tokens(item.session))
         head = b"" if item.is_further else orjson.dumps(item.run_id)
         self._draft.write(b"%b\n%b\n" % (head, facts.line))
+
+    def _note(self, row: Row, node: int, facts: RowFacts) -> str | None:
+        is_contradiction = self._is_supervised and self._answers.contradict(node, facts)
+        if lacks_schemas(row):
+            return TOOLS_MISSING
+        if misfit := next(self._format.find_notes(row), None):
+            return misfit.reason.value
+        return CONTRADICTORY if is_contradiction else None
 
     def _leave_out(self, run_id: str, problem: Problem) -> None:
         if self._settings.is_raising:
@@ -220,6 +228,8 @@ class _FirstPass:
         decisions.nodes.append(_NOT_A_ROW)
         decisions.tokens.append(_NOT_COUNTED)
         self._trajectories.skip()
+        if self._settings.balance.is_asked:
+            decisions.labels.enter()
         line = {"run_id": run_id, "status": "rejected", "reason": problem.reason.value}
         if problem.field:
             line["field"] = problem.field

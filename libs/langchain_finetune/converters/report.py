@@ -4,30 +4,33 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from langchain_finetune._parsing import loads
 from langchain_finetune._spool import SPLITS, RowWriter, Scratch, Spool
 from langchain_finetune.converters.card import bucket_of
 from langchain_finetune.converters.collapse import unweighted, weighted
 from langchain_finetune.converters.decisions import Decisions
+from langchain_finetune.converters.split import Splits
 from langchain_finetune.handles import Split
 
-_NONE: frozenset[int] = frozenset()
+_NONE: Final[frozenset[int]] = frozenset()
+_NEAR: Final = "near_duplicate"
+"""Reason in the report of a duplicate that nearly equals the row that stands for it."""
 
 
 class Places:
     """Where the rows stand, by their position in the draft: in which split, and in which row of it."""
 
-    def __init__(self, decisions: Decisions, splits: Mapping[int, Split]) -> None:
+    def __init__(self, decisions: Decisions, splits: Splits) -> None:
         num_drafted = len(decisions.nodes)
         self._splits, self._rows = bytearray(num_drafted), array("q", bytes(8 * num_drafted))
         num_rows = [0] * len(SPLITS)
-        numbers = {root: SPLITS.index(split) for root, split in splits.items()}
         root_of, nodes = decisions.groups.root, decisions.nodes
         for position in decisions.kept():
-            number = numbers[root_of(nodes[position])]
+            number = splits.number(root_of(nodes[position]))
             self._splits[position], self._rows[position] = number, num_rows[number]
             num_rows[number] += 1
 
@@ -47,13 +50,21 @@ class Report:
     redactions: Counter[str] = field(default_factory=Counter)
     num_merged: int = 0
     num_duplicates: int = 0
+    num_dropped: int = 0
     num_tokens: int | None = None
     histogram: Counter[int] = field(default_factory=Counter)
+    _counted_again: bool = False
 
     @classmethod
     def begin(cls, spool: Spool, decisions: Decisions, places: Places) -> "Report":
         """Open the report of a spool."""
-        return cls(spool.writer("report.jsonl"), decisions, places, reasons=decisions.reasons.copy())
+        return cls(
+            spool.writer("report.jsonl"),
+            decisions,
+            places,
+            reasons=decisions.reasons.copy(),
+            _counted_again=not decisions.settings.target.tokens_are_estimated,
+        )
 
     def write(self, draft: Scratch, writers: Mapping[Split, RowWriter]) -> Iterator[int]:
         """Write every row of the draft; yields the position of each."""
@@ -67,7 +78,11 @@ class Report:
 
     def _enter(self, position: int, run_id: bytes, line: bytes, writers: Mapping[Split, RowWriter]) -> None:
         decisions = self.decisions
-        split, number = self.places.of(decisions.row_of(position))
+        row = decisions.row_of(position)
+        if decisions.dropped and (reason := decisions.dropped[row]):
+            self._drop(position, run_id, reason)
+            return
+        split, number = self.places.of(row)
         if decisions.firsts[position] != position:
             status = "duplicate"
             self.num_duplicates += bool(run_id)
@@ -76,24 +91,37 @@ class Report:
             self.num_merged += bool(run_id)
         else:
             status = "kept"
-            writers[split].write_line(self._weighted(position, line))
-            self._count(position)
+            line = self._weighted(position, line)
+            writers[split].write_line(line)
+            self._count(position, line)
         if run_id:
             self._line(position, run_id, status, split, number)
         for other in decisions.merged.get(position, ()):
             self.num_merged += 1
             self._line(None, orjson.dumps(other), "merged", split, number)
 
+    def _drop(self, position: int, run_id: bytes, reason: str) -> None:
+        for each in (run_id, *map(orjson.dumps, self.decisions.merged.get(position, ()))):
+            if each:
+                self.num_dropped += 1
+                line = b'{"run_id":%b,"status":"dropped","reason":%b}\n' % (each, orjson.dumps(reason))
+                self.writer.write_line(line)
+
     def _weighted(self, position: int, line: bytes) -> bytes:
         if self.decisions.settings.collapse == "none":
             return unweighted(line)
         return weighted(line, self.decisions.merges.targets.get(position, _NONE))
 
-    def _count(self, position: int) -> None:
-        if (tokens := self.decisions.tokens_of(position)) is not None:
+    def _count(self, position: int, line: bytes) -> None:
+        decisions = self.decisions
+        if self._counted_again:
+            counted = decisions.settings.target.count_tokens(loads(line))
+            if counted is not None:
+                decisions.tokens[position] = counted
+        if (tokens := decisions.tokens_of(position)) is not None:
             self.num_tokens = (self.num_tokens or 0) + tokens
             self.histogram[bucket_of(tokens)] += 1
-        if redactions := self.decisions.redactions.get(position):
+        if redactions := decisions.redactions.get(position):
             self.redactions += redactions
 
     def _line(self, position: int | None, run_id: bytes, status: str, split: Split, number: int) -> None:
@@ -111,7 +139,8 @@ class Report:
         decisions, details = self.decisions, b""
         if (tokens := decisions.tokens_of(position)) is not None:
             details += b',"tokens":%d' % tokens
-        if is_kept and (note := decisions.notes.get(position)):
+        note = decisions.notes.get(position) if is_kept else _NEAR if position in decisions.near else None
+        if note:
             details += b',"reason":%b' % orjson.dumps(note)
         if is_kept and (redactions := decisions.redactions.get(position)):
             details += b',"redactions":%b' % orjson.dumps(dict(redactions))

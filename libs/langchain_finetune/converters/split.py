@@ -3,77 +3,69 @@
 Rows of one thread, of one trace, or with the same prompt are one group, so that nothing that is trained on
 is asked again. A group's place in [0, 1) is a hash of its opening prompt (the shortest one), which neither
 the order of rows nor new rows change: turns that are added to a thread are longer, repeated questions are
-the same. Only a row that joins two groups can move one of them.
+the same. Only a row that joins two groups can move one of them. A group that is pinned, by a row that was in
+a split of earlier data, goes where that row was, whatever its place.
 """
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from operator import eq
+from typing import Final, NamedTuple, Protocol
 
+from langchain_finetune.converters.groups import STRENGTH, Groups, Sizes
 from langchain_finetune.handles import Split
+
+__all__ = ["HELD_OUT", "Groups", "Plan", "Sizes", "Splits", "plan_splits"]
 
 HELD_OUT: Final[tuple[Split, ...]] = ("test", "validation")
 """In the order in which they are filled; they give rows back in the opposite order."""
 
-
-class _Opening(NamedTuple):
-    num_messages: int
-    digest: bytes
+_NO_ROWS: Final = 255
 
 
-class Groups:
-    """Joins rows into groups; keeps only hashes."""
+class _Counts(Protocol):
+    """Rows by the root of their group: `Sizes`, or a `Counter`."""
 
-    def __init__(self) -> None:
-        self._nodes: dict[bytes, int] = {}
-        self._parents: list[int] = []
-        self._openings: list[_Opening | None] = []
+    def items(self) -> Iterable[tuple[int, int]]: ...
 
-    def join(self, prompt: bytes, num_messages: int, keys: Iterable[bytes]) -> int:
-        """Enter a row by the hash of its prompt and the keys that it shares; return its node."""
-        node = self._node(prompt, _Opening(num_messages, prompt))
-        for key in keys:
-            self.unite(node, self._node(key, None))
-        return node
+    def total(self) -> int: ...
 
-    def _node(self, key: bytes, opening: _Opening | None) -> int:
-        if key not in self._nodes:
-            self._nodes[key] = len(self._parents)
-            self._parents.append(len(self._parents))
-            self._openings.append(opening)
-        return self._nodes[key]
 
-    def root(self, node: int) -> int:
-        """Return the node that stands for the whole group."""
-        parents = self._parents
-        while parents[node] != node:
-            parents[node] = parents[parents[node]]
-            node = parents[node]
-        return node
+class Splits:
+    """The split of each group by its root, one byte a node."""
 
-    def unite(self, left: int, right: int) -> None:
-        """Make one group of two nodes' groups."""
-        left, right = self.root(left), self.root(right)
-        if left != right:
-            self._parents[right] = left
-            openings = [opening for it in (left, right) if (opening := self._openings[it]) is not None]
-            self._openings[left] = min(openings)
+    def __init__(self, num_nodes: int) -> None:
+        self._codes = bytearray([_NO_ROWS]) * num_nodes
 
-    def place(self, root: int, seed: int) -> float:
-        """Return the place of a group in [0, 1)."""
-        opening = self._openings[root]
-        text = f"{seed}:".encode() + (opening.digest if opening else b"")
-        return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64
+    def __getitem__(self, root: int) -> Split:
+        return STRENGTH[self._codes[root]]
+
+    def __setitem__(self, root: int, split: Split) -> None:
+        self._codes[root] = STRENGTH.index(split)
+
+    def number(self, root: int) -> int:
+        """Return the split of a group as its place in `SPLITS`."""
+        return self._codes[root]
+
+    def values(self) -> set[Split]:
+        """Return the splits that have a row."""
+        return {split for code, split in enumerate(STRENGTH) if code in self._codes}
 
 
 class Plan(NamedTuple):
     """The split of each group, and what had to give way."""
 
-    splits: dict[int, Split]
+    splits: Splits
     """By the group's root."""
     num_moved: int
     """Rows that went back to training because it had too few."""
+    num_train: int = 0
+    """Rows to train on."""
+    num_pinned: int = 0
+    """Rows of groups that were in a split of earlier data."""
+    num_conflicts: int = 0
+    """Groups that joined rows of several splits of earlier data; what was held out stays held out."""
 
 
 class _Group(NamedTuple):
@@ -84,7 +76,7 @@ class _Group(NamedTuple):
 
 def plan_splits(
     groups: Groups,
-    sizes: Counter[int],
+    sizes: _Counts,
     *,
     fractions: dict[Split, float],
     seed: int,
@@ -97,23 +89,18 @@ def plan_splits(
         sizes: Rows by the root of their group.
         fractions: The share of rows to hold out, by split.
         seed: Seed of the hash.
-        min_train: Rows that training has to keep.
+        min_train: Rows that training has to keep. Pinned rows are not moved for it.
     """
-    ordered = sorted(_Group(groups.place(root, seed), size, root) for root, size in sizes.items())
-    half = sizes.total() / 2
-    # A group of more than half of all rows cannot be held out, wherever its place.
-    movable = [group for group in ordered if group.num_rows <= half]
-    splits: dict[int, Split] = dict.fromkeys(sizes, "train")
-    for group in movable:
-        splits[group.root] = _natural(group.place, fractions)
-    num_moved = _shrink(movable, splits, sizes, min_train)
-    _fill(movable, splits, sizes, fractions, min_train)
-    return Plan(splits, num_moved)
+    planner = _Planner(groups, sizes, fractions, seed, min_train, groups.pinned(), Splits(len(groups)))
+    planner.assign()
+    num_moved = planner.shrink()
+    planner.fill()
+    conflicts = sum(_is_conflict(bits) for bits in planner.pins)
+    return Plan(planner.splits, num_moved, planner.num_train, planner.num_pinned, conflicts)
 
 
-def _interval(split: Split, fractions: dict[Split, float]) -> tuple[float, float]:
-    start = 0.0 if split == "test" else fractions["test"]
-    return start, start + fractions[split]
+def _is_conflict(bits: int) -> bool:
+    return bits.bit_count() > 1
 
 
 def _natural(place: float, fractions: dict[Split, float]) -> Split:
@@ -124,46 +111,81 @@ def _natural(place: float, fractions: dict[Split, float]) -> Split:
     return "train"
 
 
-def _num_train(splits: dict[int, Split], sizes: Counter[int]) -> int:
-    return sum(size for root, size in sizes.items() if splits[root] == "train")
+def _interval(split: Split, fractions: dict[Split, float]) -> tuple[float, float]:
+    start = 0.0 if split == "test" else fractions["test"]
+    return start, start + fractions[split]
 
 
-def _shrink(movable: list[_Group], splits: dict[int, Split], sizes: Counter[int], min_train: int) -> int:
-    """Give groups back until training has enough: validation's first, then those nearest to training."""
-    num_moved = 0
-    missing = min_train - _num_train(splits, sizes)
-    for split in reversed(HELD_OUT):
-        for group in reversed(movable):
+@dataclass(slots=True)
+class _Planner:
+    groups: Groups
+    sizes: _Counts
+    fractions: dict[Split, float]
+    seed: int
+    min_train: int
+    pins: bytearray
+    splits: Splits
+    num_train: int = 0
+    num_pinned: int = 0
+    half: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.half = self.sizes.total() / 2
+
+    def assign(self) -> None:
+        """Give each group the split of its pin, or of its place."""
+        for root, num_rows in self.sizes.items():
+            if bits := self.pins[root]:
+                split = STRENGTH[bits.bit_length() - 1]
+                self.num_pinned += num_rows
+            elif num_rows > self.half:
+                split = "train"  # a group of more than half of all rows cannot be held out
+            else:
+                split = _natural(self.groups.place(root, self.seed), self.fractions)
+            self.splits[root] = split
+            self.num_train += num_rows if split == "train" else 0
+
+    def _movable(self, is_wanted: Callable[[Split], bool]) -> Iterator[_Group]:
+        for root, num_rows in self.sizes.items():
+            if num_rows <= self.half and not self.pins[root] and is_wanted(self.splits[root]):
+                yield _Group(self.groups.place(root, self.seed), num_rows, root)
+
+    def shrink(self) -> int:
+        """Give groups back until training has enough: validation's first, then those nearest to training."""
+        num_moved = 0
+        missing = self.min_train - self.num_train
+        for split in reversed(HELD_OUT):
             if num_moved >= missing:
-                return num_moved
-            if splits[group.root] == split:
-                splits[group.root] = "train"
+                break
+            for group in sorted(self._movable(partial(eq, split)), reverse=True):
+                if num_moved >= missing:
+                    break
+                self.splits[group.root] = "train"
                 num_moved += group.num_rows
-    return num_moved
+        self.num_train += num_moved
+        return num_moved
 
+    def fill(self) -> None:
+        """Give an empty split that was asked for the nearest group that another one can spare."""
+        for split in HELD_OUT:
+            if not self.fractions[split] or split in self.splits.values():
+                continue
+            start, end = _interval(split, self.fractions)
+            nearest = min(
+                self._donors(), key=lambda it: (max(start - it.place, it.place - end), it.place), default=None
+            )
+            if nearest:
+                if self.splits[nearest.root] == "train":
+                    self.num_train -= nearest.num_rows
+                self.splits[nearest.root] = split
 
-def _fill(
-    movable: list[_Group],
-    splits: dict[int, Split],
-    sizes: Counter[int],
-    fractions: dict[Split, float],
-    min_train: int,
-) -> None:
-    """Give an empty split that was asked for the nearest group that another one can spare."""
-    for split in HELD_OUT:
-        if not fractions[split] or split in splits.values():
-            continue
-        start, end = _interval(split, fractions)
-        if donors := _donors(movable, splits, sizes, min_train):
-            nearest = min(donors, key=lambda it: (max(start - it.place, it.place - end), it.place))
-            splits[nearest.root] = split
-
-
-def _donors(
-    movable: list[_Group], splits: dict[int, Split], sizes: Counter[int], min_train: int
-) -> list[_Group]:
-    spare = _num_train(splits, sizes) - min_train
-    donors = [it for it in movable if splits[it.root] == "train" and it.num_rows <= spare]
-    held_out = [it for it in movable if splits[it.root] != "train"]
-    # At most one held-out split has groups here: the other is the empty one.
-    return donors or (held_out if len(held_out) > 1 else [])
+    def _donors(self) -> Iterable[_Group]:
+        spare = self.num_train - self.min_train
+        donors = (it for it in self._movable(lambda it: it == "train") if it.num_rows <= spare)
+        if first := next(donors, None):
+            yield first
+            yield from donors
+            return
+        # At most one held-out split has groups here: the other is the empty one.
+        held_out = list(self._movable(lambda it: it != "train"))
+        yield from held_out if len(held_out) > 1 else ()

@@ -9,11 +9,15 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_finetune._stage import Stage, adrive, drive
+from langchain_finetune.converters.balance import Balance
 from langchain_finetune.converters.convert import convert
-from langchain_finetune.converters.decisions import Collapse, Settings
 from langchain_finetune.converters.examples import Reasoning, Rendering
+from langchain_finetune.converters.pii import PersonalData
+from langchain_finetune.converters.pins import Pins
 from langchain_finetune.converters.redact import Redactor, read_rules
 from langchain_finetune.converters.sessions import accept_sessions
+from langchain_finetune.converters.settings import Collapse, Deduplicate, Settings, told
+from langchain_finetune.converters.target import Target
 from langchain_finetune.handles import ChatSessionFile, Method, RecordedSession, TrainingData
 
 ConverterInput = ChatSessionFile | str | Path | Iterable[RecordedSession | Mapping[str, Any]]
@@ -70,15 +74,41 @@ class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
     have the weight 0 but for `"none"`.
     """
 
-    redact: Literal["secrets", "none"] = "secrets"
+    redact: Literal["secrets", "pii", "none"] = "secrets"
     """Whether API keys, tokens, passwords, private keys and card numbers are replaced by placeholders such as
-    `[API_KEY_1]`, in tool arguments and results too."""
+    `[API_KEY_1]`, in tool arguments and results too; `"pii"`: and personal data (extra `pii`)."""
+
+    pii_model: str | None = None
+    """For `"pii"`: name of an installed spaCy model that finds names and places."""
 
     redaction_rules: tuple[Any, ...] = Field(default=(), exclude=True, repr=False)
     """Own rules as `langsmith.anonymizer` takes them: `{"pattern": re.compile(...), "replace": "..."}`."""
 
-    deduplicate: Literal["exact", "none"] = "exact"
-    """Whether a row that is equal to one before it is left out."""
+    target: str | None = None
+    """`"provider:base"`, as `FineTuneRunnable` takes it: adds that host's rules and limits, and counts tokens
+    as the base does. Without it, OpenAI's rules for a row."""
+
+    max_tokens_per_example: int | None = Field(default=None, ge=1)
+    """Most tokens of a row; None for the limit of the target, if there is one."""
+
+    deduplicate: Deduplicate = "exact"
+    """Whether a row that is equal to one before it is left out; `"near"`: or nearly equal (extra
+    `near-dup`)."""
+
+    max_per_tool: int | None = Field(default=None, ge=1)
+    """Most rows whose answers call the same tool."""
+
+    max_per_tag: int | None = Field(default=None, ge=1)
+    """Most rows whose runs have the same tag."""
+
+    max_per_label: Mapping[str, int] = Field(default_factory=dict)
+    """Most rows with the same value, by the key of the runs' metadata or feedback."""
+
+    sample: int | float | None = None
+    """Of the rows that are left then, a share (a float, at most 1.0) or a number (an int)."""
+
+    pinned: TrainingData | str | Path | None = Field(default=None, exclude=True, repr=False)
+    """Earlier training data, their fingerprint or their directory: what was in a split there stays in it."""
 
     on_error: Literal["reject", "raise"] = "reject"
     """Whether a run that cannot be trained on is reported, or ends the conversion."""
@@ -93,6 +123,11 @@ class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
                 "validation_fraction and test_fraction leave no row to train on: their sum has to be below 1."
             )
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _check_balance(self) -> Self:
+        self._balance()
         return self
 
     @field_validator("redaction_rules")
@@ -114,6 +149,8 @@ class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
 
     def _settings(self) -> Settings:
         collapse = self.collapse if self.method == "supervised" else "none"
+        target = Target.of(self.target, self.method)
+        finders = (PersonalData(self.pii_model),) if self.redact == "pii" else ()
         return Settings(
             rendering=Rendering(
                 method=self.method,
@@ -124,11 +161,27 @@ class TrainingDataConverter(Stage[ConverterInput, TrainingData]):
                 max_pairs_per_prompt=self.max_pairs_per_prompt,
                 metadata_keys=self.metadata_keys,
             ),
+            collapse=collapse,
+            redactor=Redactor(
+                is_finding_secrets=self.redact != "none", rules=self.redaction_rules, finders=finders
+            ),
+            target=target,
+            max_tokens=self.max_tokens_per_example or target.max_tokens_per_example,
+            is_raising=self.on_error == "raise",
+            deduplicate=self.deduplicate,
+            balance=self._balance(),
             fractions={"validation": self.validation_fraction, "test": self.test_fraction},
             seed=self.seed,
-            collapse=collapse,
-            redactor=Redactor(is_finding_secrets=self.redact == "secrets", rules=self.redaction_rules),
-            is_deduplicating=self.deduplicate == "exact",
-            is_raising=self.on_error == "raise",
-            min_examples=self.min_examples,
+            min_examples=max(self.min_examples, target.min_examples or 0),
+            pins=None if self.pinned is None else Pins.read(self.pinned),
+            told=told(self),
+        )
+
+    def _balance(self) -> Balance:
+        return Balance(
+            max_per_tool=self.max_per_tool,
+            max_per_tag=self.max_per_tag,
+            max_per_label=self.max_per_label,
+            sample=self.sample,
+            seed=self.seed,
         )

@@ -44,7 +44,7 @@ def test_the_import_loads_nothing_heavy():
 def test_loading_and_converting_load_no_sdk_of_a_trainer_and_no_extra():
     code = (
         "import sys; from langchain_finetune import RunExportLoader, TrainingDataConverter;"
-        "extras = {'langchain_community', 'pyarrow', 'fsspec'};"
+        "extras = {'langchain_community', 'pyarrow', 'fsspec', 'rensa', 'presidio_analyzer', 'spacy'};"
         "print(*(sys.modules.keys() & {'openai', 'torch', 'fastapi', *extras}))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,19 +5,25 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from langchain_finetune.converters.deduplicate import digest
-from langchain_finetune.converters.split import Groups, plan_splits
+from langchain_finetune.converters.groups import STRENGTH
+from langchain_finetune.converters.split import Groups, Sizes, plan_splits
 
 TENTHS = {"validation": 0.1, "test": 0.1}
 
 
-def assign(rows, *, fractions=TENTHS, seed=0, min_train=1):
-    """Return the split of each row: (prompt, number of messages, thread)."""
+def assign(rows, *, fractions=TENTHS, seed=0, min_train=1, pins=None):
+    """Return the split of each row: (prompt, number of messages, thread); pins are splits by position."""
     groups = Groups()
     nodes = [
         groups.join(digest(prompt), length, [digest(f"thread:{thread}")]) for prompt, length, thread in rows
     ]
+    for position, split in (pins or {}).items():
+        groups.pin(nodes[position], split)
     roots = [groups.root(node) for node in nodes]
-    plan = plan_splits(groups, Counter(roots), fractions=fractions, seed=seed, min_train=min_train)
+    sizes = Sizes(groups)
+    for node in nodes:
+        sizes.add(node)
+    plan = plan_splits(groups, sizes, fractions=fractions, seed=seed, min_train=min_train)
     return [plan.splits[root] for root in roots], plan, roots
 
 
@@ -124,3 +130,65 @@ def test_a_group_of_most_rows_is_never_held_out(seed):
 def test_joined_groups_are_one():
     _, _, roots = assign([("a", 2, "x"), ("b", 2, "y"), ("c", 2, "z"), ("b", 2, "x"), ("c", 2, "y")])
     assert len(set(roots)) == 1
+
+
+def test_sizes_are_what_a_counter_counts():
+    groups = Groups()
+    nodes = [groups.join(digest(it), 1, [digest(it % 3)]) for it in [*range(20), 4, 4]]
+    sizes, counter = Sizes(groups), Counter(groups.root(node) for node in nodes)
+    for node in nodes:
+        sizes.add(node)
+    assert dict(sizes.items()) == counter
+    assert (sizes.total(), len(sizes)) == (22, 3) == (counter.total(), len(counter))
+    by_counter = plan_splits(groups, counter, fractions=TENTHS, seed=0, min_train=1)
+    by_sizes = plan_splits(groups, sizes, fractions=TENTHS, seed=0, min_train=1)
+    assert {root: by_counter.splits[root] for root in counter} == {
+        root: by_sizes.splits[root] for root in counter
+    }
+
+
+def test_the_place_of_a_group_is_what_it_always_was():
+    """Data that were made by an earlier version keep their splits."""
+    groups = Groups()
+    node = groups.join(digest("question 1"), 2, [digest("thread:1")])
+    assert groups.place(groups.root(node), 0) == 0.12651123776597076
+
+
+PINS = st.dictionaries(st.integers(0, 39), st.sampled_from(STRENGTH), max_size=20)
+
+
+@given(ROWS, PINS, st.integers(0, 5), st.sampled_from([TENTHS, {"validation": 0.0, "test": 0.0}]))
+@settings(deadline=None)
+def test_what_was_held_out_is_never_trained_on(rows, pins, seed, fractions):
+    pins = {position: split for position, split in pins.items() if position < len(rows)}
+    splits, plan, roots = assign(rows, seed=seed, pins=pins, fractions=fractions, min_train=5)
+    strongest, met = {}, defaultdict(set)
+    for position, split in pins.items():
+        root = roots[position]
+        met[root].add(split)
+        strongest[root] = max(strongest.get(root, "train"), split, key=STRENGTH.index)
+    for root, split in zip(roots, splits, strict=True):
+        assert split == strongest.get(root, split)
+    assert plan.num_pinned == sum(root in strongest for root in roots)
+    assert plan.num_conflicts == sum(len(it) > 1 for it in met.values())
+    assert plan.num_train == splits.count("train")
+
+
+@given(ROWS, ROWS, st.integers(0, 5))
+@settings(deadline=None)
+def test_pinned_rows_stay_whatever_joins_them(rows, more, seed):
+    before, _, _ = assign(rows, seed=seed)
+    after, again, _ = assign([*rows, *more], seed=seed + 1, pins=dict(enumerate(before)), min_train=30)
+    if not again.num_conflicts:
+        assert after[: len(rows)] == before
+    for was, now in zip(before, after, strict=False):
+        assert STRENGTH.index(now) >= STRENGTH.index(was)
+
+
+def test_pinned_rows_fill_no_empty_split_and_are_not_given_back():
+    rows = singles(12)
+    splits, plan, _ = assign(rows, pins=dict.fromkeys(range(12), "test"), min_train=10)
+    assert set(splits) == {"test"}
+    assert (plan.num_moved, plan.num_train, plan.num_pinned) == (0, 0, 12)
+    splits, _, _ = assign(rows, pins=dict.fromkeys(range(12), "train"), min_train=2)
+    assert set(splits) == {"train"}
