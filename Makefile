@@ -81,8 +81,10 @@ format: $(VENV)/.developing  ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.developing  ## Measure loading and converting, the server and the trainer, and print a table of each
+bench: $(VENV)/.developing  ## Measure loading, converting, the server and the trainer, and print a table of each
 	$(BIN)/python benchmarks/runs.py
+	@echo
+	$(BIN)/python benchmarks/converter.py
 	@echo
 	$(BIN)/python benchmarks/server.py
 	@echo

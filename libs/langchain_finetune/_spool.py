@@ -30,6 +30,9 @@ LAYOUT_VERSION: Final = 1
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 
+BOM: Final = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8."""
+
 _HOME_VARIABLE: Final = "LANGCHAIN_FINETUNE_HOME"
 _UNFINISHED: Final = ".unfinished-"
 _NAME_LENGTH: Final = 16
@@ -115,7 +118,7 @@ def read_jsonl(path: Path, *, having: bytes = b"") -> Iterator[dict[str, Any]]:
         SourceNotFoundError: There is no such file.
         SourceError: A line is no JSON object; names path and line.
     """
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         if having in line:
             yield parse_object(line, path, number)
 
@@ -125,7 +128,8 @@ def line_offsets(path: Path) -> Iterator[int]:
     offset = 0
     with _source(path), path.open("rb") as file:
         for line in file:
-            if not line.isspace():
+            text = line if offset else line.removeprefix(BOM)
+            if text and not text.isspace():
                 yield offset
             offset += len(line)
 
@@ -139,17 +143,25 @@ def open_jsonl(path: Path) -> Iterator[Callable[[int], dict[str, Any]]]:
 
         def read_at(offset: int) -> dict[str, Any]:
             file.seek(offset)
-            value: dict[str, Any] = loads(file.readline())
+            value: dict[str, Any] = loads(file.readline().removeprefix(BOM))
             return value
 
         yield read_at
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that hold something, each with its number, from 1.
+
+    A byte order mark, which some editors write, is no part of the first line.
+
+    Raises:
+        SourceError: The file is missing (`SourceNotFoundError`), or cannot be read.
+    """
     with _source(path), path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.isspace():
-                yield number, line
+            text = line.removeprefix(BOM) if number == 1 else line
+            if text and not text.isspace():
+                yield number, text
 
 
 @contextmanager
@@ -163,6 +175,11 @@ def _source(path: Path) -> Iterator[None]:
     except OSError as e:
         msg = f"cannot read {path}: {e.strerror or e}. Give the path of a readable JSON Lines file."
         raise SourceError(msg) from e
+
+
+def ended(line: bytes) -> bytes:
+    """Return a line of anybody's file ended by one newline."""
+    return line.rstrip(b"\r\n") + b"\n"
 
 
 def parse_object(line: bytes, path: Path, number: int) -> dict[str, Any]:
@@ -426,9 +443,9 @@ def training_data_from(source: str | os.PathLike[str] | Iterable[Mapping[str, An
 
 
 def _copy_lines(path: Path, writer: RowWriter) -> None:
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         parse_object(line, path, number)
-        writer.write_line(line.rstrip(b"\r\n") + b"\n")
+        writer.write_line(ended(line))
 
 
 def _write_rows(rows: Iterable[Any], writer: RowWriter) -> None:

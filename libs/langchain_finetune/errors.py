@@ -104,7 +104,8 @@ class InvalidRowsError(TrainingDataError):
 
     Args:
         message: What failed, in which rows, and what to do.
-        problems: The first problems, each with `file`, `row`, `field`, `code` and `advice`.
+        problems: The first problems, each with `file`, `row`, `field`, `code` and `advice`; those of a
+            person's own files with their `path` too.
         num_problems: How many there are in all.
     """
 

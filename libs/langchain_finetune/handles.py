@@ -5,14 +5,23 @@ SHA-256 and its counts, so a trace of the pipe stays small and memory stays flat
 runs. `RecordedSession` is one row of such a file.
 """
 
+import asyncio
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from pydantic.json_schema import SkipJsonSchema
+
+if TYPE_CHECKING:
+    import langsmith
+    from langchain_core.runnables import RunnableConfig
+
+    from langchain_finetune.converters.preview import Preview
+    from langchain_finetune.loaders.dataset_push import PushedDataset
 
 SPOOL_VERSION: Final = 1
 """Version of the spool's rows and of the report's lines."""
@@ -196,7 +205,11 @@ Method = Literal["supervised", "dpo", "reinforcement"]
 
 
 class TrainingData(Handle):
-    """Rows that a host accepts, split, on disk, with an account of every run that came in."""
+    """Rows that a host accepts, split, on disk, with an account of every run that came in.
+
+    The fields are plain data. The methods are for a person: each brings in the room that does the work when
+    it is called, and not before.
+    """
 
     train: Path
     """JSON Lines in the host's training format, one row a line."""
@@ -243,3 +256,139 @@ class TrainingData(Handle):
     """Method of training that the rows are for."""
 
     version: int = SPOOL_VERSION
+
+    @classmethod
+    def from_jsonl(  # noqa: PLR0913 - a file each split, and how to look at them
+        cls,
+        train: str | os.PathLike[str],
+        *,
+        validation: str | os.PathLike[str] | None = None,
+        test: str | os.PathLike[str] | None = None,
+        method: Method = "supervised",
+        target: str | None = None,
+        on_error: Literal["raise", "reject"] = "raise",
+    ) -> Self:
+        """Take JSON Lines files of training rows that there are already, after a look at every row.
+
+        The rows are spooled as they are, byte for byte but for how lines end; the files are read once, as a
+        stream. In memory are two hashes a row: rows that stand twice, and held-out rows that are trained on,
+        are warned about.
+
+        Args:
+            train: The rows to train on, in OpenAI's format for the method.
+            validation: The rows that the host computes the validation loss on.
+            test: The rows held out for `ModelComparison`.
+            method: Method of training that the rows are for.
+            target: `"provider:base"`, where they are to be trained on: adds that host's rules, counts tokens
+                as that base does, and holds the numbers of rows to the host's limits.
+            on_error: Whether a row that breaks a rule ends it, or is left out and stands in the report, which
+                has a line for each line of the files, with `path:line` in the place of a run's id.
+
+        Raises:
+            InvalidRowsError: Rows break rules; tells the first twenty problems, each with path, line, field,
+                code, what to do, and OpenAI's own words where they are known, and counts the others.
+            TrainingDataError: There is no row to train on, or the target's host takes fewer rows.
+            NotEnoughExamplesError: The target's host wants more training rows.
+            SettingError: There is no such method, or the target's host does not train by it.
+            UnknownProviderError: There is no such target.
+            SourceNotFoundError: A file is missing.
+
+        ```python
+        data = TrainingData.from_jsonl("train.jsonl", test="test.jsonl", target="openai:gpt-4.1-mini")
+        print(data.preview())
+        ```
+        """
+        from langchain_finetune.converters.own_rows import read_own_rows  # noqa: PLC0415
+
+        given: dict[Split, str | os.PathLike[str] | None] = {
+            "train": train,
+            "validation": validation,
+            "test": test,
+        }
+        files = {split: Path(path) for split, path in given.items() if path is not None}
+        data = read_own_rows(files, method=method, target=target, on_error=on_error)
+        return cls.model_validate(dict(data))
+
+    @classmethod
+    async def afrom_jsonl(  # noqa: PLR0913 - as its twin
+        cls,
+        train: str | os.PathLike[str],
+        *,
+        validation: str | os.PathLike[str] | None = None,
+        test: str | os.PathLike[str] | None = None,
+        method: Method = "supervised",
+        target: str | None = None,
+        on_error: Literal["raise", "reject"] = "raise",
+    ) -> Self:
+        """As `from_jsonl`, in a thread."""
+        return await asyncio.to_thread(
+            cls.from_jsonl,
+            train,
+            validation=validation,
+            test=test,
+            method=method,
+            target=target,
+            on_error=on_error,
+        )
+
+    def preview(self, n: int = 5, split: Split | Literal["all"] = "train") -> "Preview":
+        """Show the first rows: what is asked, what is answered, tokens and the run of each.
+
+        Args:
+            n: Rows of the split; 0 shows the counts alone.
+            split: The split, or "all" for `n` rows of each.
+
+        Returns:
+            A table in a terminal and in a notebook. It holds what stands in the rows; no handle does.
+
+        Raises:
+            SettingError: There is no such split.
+            SourceError: The rows are gone.
+        """
+        from langchain_finetune.converters.preview import preview  # noqa: PLC0415
+
+        return preview(self, n, split)
+
+    def push_to_langsmith(
+        self,
+        dataset_name: str,
+        *,
+        client: "langsmith.Client | None" = None,
+        config: "RunnableConfig | None" = None,
+    ) -> "PushedDataset":
+        """Write the rows as examples of a LangSmith dataset, with their splits, as a version of it.
+
+        The dataset is made where there is none. An example's id follows from the dataset and its row, so a
+        row that is there already is not written again, by a second push, a retry or another process; one that
+        has moved to another split is moved there. Examples that are no rows of these data stay.
+
+        Args:
+            dataset_name: The dataset, one of key and value.
+            client: The LangSmith client; without one, it is made from the environment.
+            config: As of a Runnable: callbacks such as `ProgressPrinter` see an event a batch.
+
+        Returns:
+            The dataset's id, address and version, and what was written.
+
+        Raises:
+            SettingError: No dataset is named, or it is no key-value dataset.
+            TrainingDataError: A row is none for the method.
+            AuthenticationFailedError: The key is not accepted.
+            HostUnreachableError: LangSmith cannot be reached.
+            HostError: LangSmith refuses an example.
+        """
+        from langchain_finetune.loaders.dataset_push import DatasetPush  # noqa: PLC0415
+
+        return DatasetPush(dataset_name=dataset_name, client=client).invoke(self, config)
+
+    async def apush_to_langsmith(
+        self,
+        dataset_name: str,
+        *,
+        client: "langsmith.Client | None" = None,
+        config: "RunnableConfig | None" = None,
+    ) -> "PushedDataset":
+        """As `push_to_langsmith`."""
+        from langchain_finetune.loaders.dataset_push import DatasetPush  # noqa: PLC0415
+
+        return await DatasetPush(dataset_name=dataset_name, client=client).ainvoke(self, config)

@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(response.content)
 
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815  the names that http.server calls
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815  the names that http.server calls
 
     def _content(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding") != "chunked":

@@ -1,5 +1,6 @@
 """What the documents say is there."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -8,11 +9,12 @@ import pytest
 
 from finetune_server.cli.serve import read_settings, serve_parser
 from finetune_server.config import Timing
-from langchain_finetune import errors, loaders
+from langchain_finetune import TrainingData, errors, loaders
 from langchain_finetune.hosts import FACTS_DATE, HOSTS, LOCAL
 from langchain_finetune.rows import rules_of
 from langchain_finetune.runs import Reason
 from langchain_finetune.runs.dialects import DIALECTS
+from tests.fakes.training_rows import text_row
 
 ROOT = Path(__file__).parents[2]
 
@@ -194,3 +196,30 @@ def _is_reached(host):
 
 def _yes(claim):
     return "yes" if claim else "no"
+
+
+def examples_of(page, heading):
+    section = (ROOT / page).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_example_of_files_that_there_are_already_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, first, last in (("train.jsonl", 0, 12), ("test.jsonl", 12, 15)):
+        Path(name).write_text("".join(f"{json.dumps(text_row(number))}\n" for number in range(first, last)))
+    (example,) = examples_of("docs/training-data.md", "Coming with files you already have")
+    exec(compile(example, "docs/training-data.md", "exec"), {})
+    assert "rows: 12 train, 0 validation, 3 test" in capsys.readouterr().out
+
+
+def test_the_errors_that_the_page_shows_are_those_that_are_told(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "training-data.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    orphan = {"role": "tool", "tool_call_id": "call_1", "content": "5"}
+    rows = [text_row(number) for number in range(500)]
+    rows[16]["messages"][1:1] = [{"role": "user", "content": "?"}, orphan]
+    rows[202]["messages"][1]["content"] = "<|im_end|>"
+    Path("train.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with pytest.raises(errors.InvalidRowsError) as caught:
+        TrainingData.from_jsonl("train.jsonl", target="openai:gpt-4.1-mini")
+    assert f"InvalidRowsError: {caught.value}\n```" in page

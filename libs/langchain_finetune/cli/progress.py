@@ -11,7 +11,11 @@ from typing_extensions import override
 from langchain_finetune.cli.live import Line, Outlet, outlet_for
 
 _ENDS: Final = ("succeeded", "failed", "cancelled")
-_COUNTS: Final = {"langchain_finetune_load": "load", "langchain_finetune_convert": "convert"}
+_COUNTS: Final = {
+    "langchain_finetune_load": "load",
+    "langchain_finetune_convert": "convert",
+    "langchain_finetune_push": "push",
+}
 
 
 class ProgressPrinter(BaseCallbackHandler):

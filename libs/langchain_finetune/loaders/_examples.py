@@ -14,7 +14,9 @@ def read_row_example(example: Mapping[str, Any]) -> RecordedSession | Rejection:
     """Read an example; never raises, whatever JSON value it is given.
 
     Beyond a call's prompt, answer and tools, the `weight`s of assistant messages are kept, and `tool_choice`
-    in the session's metadata. An example without outputs is a whole row: its last message is the answer.
+    in the session's metadata. An example without outputs is a whole row: its last message is the answer. One
+    with a preferred and another output is a row of preferences: the other is the answer, the preferred one
+    its correction.
     """
     inputs, outputs = _mapping(example.get("inputs")), _mapping(example.get("outputs"))
     prompt = inputs.get("messages")
@@ -22,6 +24,8 @@ def read_row_example(example: Mapping[str, Any]) -> RecordedSession | Rejection:
         *prompt, answer = prompt
         outputs = {"message": answer}
         example = {**example, "inputs": {**inputs, "messages": prompt}, "outputs": outputs}
+    if (pair := _pair(outputs)) is not None:
+        return _read_pair(example, *pair)
     read = read_example(example)
     if isinstance(read, Rejection):
         return read
@@ -32,6 +36,23 @@ def read_row_example(example: Mapping[str, Any]) -> RecordedSession | Rejection:
         answer=_weighted([read.answer], [_answer(outputs)])[0],
         metadata=read.metadata if choice is None else {**read.metadata, "tool_choice": choice},
     )
+
+
+def _pair(outputs: Mapping[str, Any]) -> tuple[Message, Message] | None:
+    """Return the preferred and the other answer of a row of preferences."""
+    match outputs:
+        case {"preferred_output": [dict(preferred)], "non_preferred_output": [dict(other)]}:
+            return preferred, other
+    return None
+
+
+def _read_pair(example: Mapping[str, Any], preferred: Message, other: Message) -> RecordedSession | Rejection:
+    better, worse = (
+        read_row_example({**example, "outputs": {"messages": [answer]}}) for answer in (preferred, other)
+    )
+    if isinstance(better, Rejection) or isinstance(worse, Rejection):
+        return better if isinstance(better, Rejection) else worse
+    return replace(worse, correction=better.answer)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 
+from langchain_finetune._tables import html_table, text_table
 from langchain_finetune.base_names import base_of, is_tuned
 from langchain_finetune.handles import Handle
 from langchain_finetune.hosts import OPENAI
@@ -12,7 +13,6 @@ from langchain_finetune.trainers.hosts import account
 from langchain_finetune.trainers.hosts.openai_protocol import find_model
 from langchain_finetune.trainers.preflight.preflight import days_line
 from langchain_finetune.trainers.preflight.shutdowns import shutdown_date
-from langchain_finetune.trainers.tables import html_table, text_table
 
 _CHECKPOINT: Final = ":ckpt-step-"
 _HEADER: Final = ("model", "base", "job", "training file", "shutdown")

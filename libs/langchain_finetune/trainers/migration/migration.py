@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
 
+from langchain_finetune._tables import html_table, text_table
 from langchain_finetune.errors import InvalidRowsError, JobError, SettingError, TrainingDataError
 from langchain_finetune.handles import TrainingData
 from langchain_finetune.hosts import CUSTOM, HOSTS, OPENAI, Host, parse_target
@@ -14,7 +15,6 @@ from langchain_finetune.trainers.hosts.account import connection_to, is_async
 from langchain_finetune.trainers.migration.old_job import OldFile, OldJob, fetch_job
 from langchain_finetune.trainers.preflight.order_check import check_hyperparameter, check_seed, check_suffix
 from langchain_finetune.trainers.preflight.row_check import check_files, require_rows
-from langchain_finetune.trainers.tables import html_table, text_table
 
 if TYPE_CHECKING:
     from langchain_finetune.trainers.fine_tune import FineTuneRunnable

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from langchain_finetune._spool import RowWriter, Spool, publish_training_data
+from langchain_finetune._spool import BOM, RowWriter, Spool, ended, publish_training_data
 from langchain_finetune.errors import HostError, HostUnreachableError, JobNotFoundError, SourceNotFoundError
 from langchain_finetune.handles import Method, Split, TrainingData
 from langchain_finetune.trainers.exchange import Call, Exchange
 from langchain_finetune.trainers.hosts import account
 
 _GONE: Final = frozenset({404, 410})
-_BOM: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +167,10 @@ class _Lines:
 
     def _write(self, line: bytes) -> None:
         if self._is_first:
-            line, self._is_first = line.removeprefix(_BOM), False
+            line, self._is_first = line.removeprefix(BOM), False
         if line.strip():
             for writer in self._writers:
-                writer.write_line(line.rstrip(b"\r") + b"\n")
+                writer.write_line(ended(line))
 
 
 def _hyperparameters(job: account.Wire, method: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

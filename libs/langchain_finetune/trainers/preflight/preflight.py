@@ -2,11 +2,11 @@
 
 from datetime import date
 
+from langchain_finetune._tables import html_table, text_table
 from langchain_finetune.handles import Handle
 from langchain_finetune.trainers.preflight.prices import Price
 from langchain_finetune.trainers.preflight.row_check import RowProblem
 from langchain_finetune.trainers.preflight.token_count import TokenCount
-from langchain_finetune.trainers.tables import html_table, text_table
 
 _MOST_SHOWN = 5
 _UNKNOWN = "not known"

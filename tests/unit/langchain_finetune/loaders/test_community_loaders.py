@@ -132,10 +132,26 @@ def test_merging_and_casting_are_those_of_langchain_community(tmp_path, export):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 CALL = {"name": "f", "arguments": '{"a": 1}'}
 TOOL_CALLS = st.lists(st.just({"id": "c1", "type": "function", "function": CALL}), min_size=1, max_size=3)
+SPACES = st.sampled_from(["", " ", "  "])
+
+
+@st.composite
+def called_twice(draw):
+    """As clients of core 0.2 and 0.3 made it, and our own loaders: the call parsed, and as it was written."""
+    arguments = draw(st.dictionaries(TEXT, st.integers(-9, 9) | TEXT, max_size=2))
+    space = draw(SPACES)
+    text = json.dumps(arguments, separators=(f",{space}", f":{space}"), ensure_ascii=draw(st.booleans()))
+    written = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": text}}
+    parsed = {"name": "f", "args": arguments, "id": "c1", "type": "tool_call"}
+    return AIMessage(draw(TEXT), tool_calls=[parsed], additional_kwargs={"tool_calls": [written]})
+
+
 MESSAGE = st.one_of(
+    called_twice(),
     st.builds(HumanMessage, TEXT),
     st.builds(HumanMessage, TEXT, additional_kwargs=st.just({"name": "ann"})),
     st.builds(SystemMessage, TEXT),
+    st.builds(SystemMessage, TEXT, additional_kwargs=st.just({"__openai_role__": "developer"})),
     st.builds(AIMessage, TEXT),
     st.builds(AIMessage, TEXT, additional_kwargs=st.just({"function_call": CALL})),
     st.builds(AIMessage, TEXT, additional_kwargs=st.fixed_dictionaries({"tool_calls": TOOL_CALLS})),

@@ -56,6 +56,15 @@ def test_what_is_no_weight_is_left_out(weight):
     assert read_row_example(example(1, {"messages": messages}, {})).answer == ANSWER
 
 
+def test_two_answers_of_which_one_is_preferred_are_an_answer_and_its_correction():
+    other = {"role": "assistant", "content": "no idea"}
+    outputs = {"preferred_output": [WEIGHTED], "non_preferred_output": [other]}
+    session = read_row_example(example(1, {"messages": [USER], "tools": [CALCULATOR]}, outputs))
+    assert (session.answer, session.correction, session.tools) == (other, WEIGHTED, [CALCULATOR])
+    broken = {**outputs, "non_preferred_output": [{"role": "assistant", "content": ""}]}
+    assert isinstance(read_row_example(example(1, {"messages": [USER]}, broken)), Rejection)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (

@@ -27,6 +27,34 @@ def test_every_field_of_a_message_is_kept():
     ]
 
 
+def test_refusals_and_calls_as_they_were_written_are_kept():
+    text = '{"a":1}'
+    written = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": text}, "index": 0}
+    other = {**written, "function": {"name": "f", "arguments": '{"a": 2}'}}
+    messages = [
+        AIMessage("", additional_kwargs={"refusal": "I will not."}),
+        AIMessage("", tool_calls=[CALL], additional_kwargs={"tool_calls": [written], "refusal": None}),
+        AIMessage("", tool_calls=[CALL], additional_kwargs={"tool_calls": [other]}),
+        AIMessage("", tool_calls=[CALL], additional_kwargs={"tool_calls": ["?", {"id": "c1"}]}),
+    ]
+    ((refused, *called),) = convert_messages_for_finetuning([{"messages": messages}])
+    assert refused == {"role": "assistant", "content": "", "refusal": "I will not."}
+    assert [it["tool_calls"][0]["function"]["arguments"] for it in called] == [text, '{"a": 1}', '{"a": 1}']
+    assert all("index" not in it["tool_calls"][0] for it in called)
+
+
+def test_what_our_loaders_yield_comes_out_as_the_model_wrote_it(tmp_path):
+    run = calculator_run(1, 56, 7)
+    loader = RunExportLoader(write_runs(tmp_path / "runs.jsonl", [run]))
+    (session,) = loader.lazy_load()
+    session["messages"][-1].additional_kwargs["tool_calls"][0]["function"]["arguments"] = (
+        '{"num1":56,"num2":7}'
+    )
+    with pytest.warns(UserWarning, match="1 sessions carry tool schemas"):
+        ((*_, answer),) = convert_messages_for_finetuning([session])
+    assert answer["tool_calls"][0]["function"]["arguments"] == '{"num1":56,"num2":7}'
+
+
 def test_sessions_without_an_assistant_are_left_out():
     assert convert_messages_for_finetuning(iter([{"messages": [HumanMessage("h")]}, {"messages": []}])) == []
 
