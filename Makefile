@@ -110,7 +110,7 @@ endif
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed
-	$(PIP) install --quiet --constraint constraints.txt --group test --group hosts --group lint
+	$(PIP) install --quiet --constraint constraints.txt --group test --group hosts --group evaluation --group lint
 	@touch $@
 
 $(MIN_VENV)/.installed: pyproject.toml constraints-min.txt

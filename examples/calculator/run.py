@@ -10,6 +10,7 @@ of your own would, and trains from that file.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ from langchain_finetune.cli.main import main as langchain_finetune
 
 HERE: Final = Path(__file__).parent
 RESULT: Final = HERE / "out" / "result.json"
+PAGE: Final = HERE / "out" / "report.html"
 BASE: Final = "local:smollm2-135m-instruct"
 SEED: Final = 1193608813
 """Of the training: every run makes the same model. With other seeds it misses a few questions."""
@@ -94,13 +96,17 @@ class Figures(BaseCallbackHandler):
 
 def run(loader: Loader, base: str, *, is_notebook_only: bool) -> dict[str, Any]:
     """Train, compare, ask; return the figures."""
+    PAGE.parent.mkdir(exist_ok=True)
     started, figures, trainer = time.monotonic(), Figures(), FineTuneRunnable(base, seed=SEED)
     config: RunnableConfig = {"callbacks": [ProgressPrinter(), figures]}
     model = (train_on_the_notebook if is_notebook_only else train)(loader, trainer, config)
     report = ModelComparison().invoke(model, config)
+    report.write_html(PAGE, metrics=trainer.attach(report.job_id).metrics())
     return {
         "base_exact": report.base_exact,
+        "base_forced_exact": report.forced_exact,
         "tuned_exact": report.tuned_exact,
+        "tuned_interval": report.tuned_score[1:],
         "num_train": len(notebook_questions()) if is_notebook_only else figures.seen["num_train"],
         "num_held_out": report.num_held_out,
         "train_seconds": training_seconds(trainer, report.job_id),
@@ -130,9 +136,14 @@ def ask(model: ChatOpenAI) -> float | str:
 def table(figures: Mapping[str, Any]) -> str:
     """Return the figures for a person to read."""
     reused = " (done before, reused)" if figures["reused"] else ""
+    share = figures["base_forced_exact"]
+    forced = {} if share is None else {"base, forced calls": f"{share:.1%}"}
     rows = {
         "exact tool calls": f"{figures['base_exact']:.1%} → {figures['tuned_exact']:.1%}"
         f" of {figures['num_held_out']} held-out questions",
+        "95 % interval": " to ".join(f"{bound:.1%}" for bound in figures["tuned_interval"]),
+        **forced,
+        "report": os.path.relpath(PAGE),
         "trained": f"{figures['train_seconds']} s on {figures['num_train']} rows{reused}",
         "all together": f"{figures['wall_seconds']} s",
         "model": figures["model"],
@@ -140,7 +151,7 @@ def table(figures: Mapping[str, Any]) -> str:
         "job": figures["job_id"],
         QUESTION: figures["answer"],
     }
-    return "\n".join(f"{name:<17} {value}" for name, value in rows.items())
+    return "\n".join(f"{name:<18} {value}" for name, value in rows.items())
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from langchain_finetune.cli.progress import ProgressPrinter
     from langchain_finetune.converters import TrainingDataConverter
     from langchain_finetune.errors import FineTuneError
-    from langchain_finetune.evaluators import ComparisonReport, ModelComparison
+    from langchain_finetune.evaluators import ComparisonReport, ModelComparison, PromotionGate
     from langchain_finetune.handles import ChatSessionFile, RecordedSession, RunSelection, TrainingData
     from langchain_finetune.loaders import (
         ChatLoaderRunnable,
@@ -55,6 +55,7 @@ __all__ = [
     "ModelComparison",
     "Preflight",
     "ProgressPrinter",
+    "PromotionGate",
     "RecordedSession",
     "RunExportLoader",
     "RunRecorder",
@@ -82,6 +83,7 @@ _HOMES: Final = {
     "ModelComparison": "evaluators",
     "Preflight": "trainers",
     "ProgressPrinter": "cli.progress",
+    "PromotionGate": "evaluators",
     "RecordedSession": "handles",
     "RunExportLoader": "loaders",
     "RunRecorder": "loaders.run_recorder",

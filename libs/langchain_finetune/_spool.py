@@ -301,7 +301,7 @@ class Scratch:
             self._file.close()
 
 
-Room = Literal["sessions", "data"]
+Room = Literal["sessions", "data", "comparisons"]
 
 
 class Spool:
@@ -464,19 +464,19 @@ class Cleaned:
     num_sessions: int
     """Directories of recorded sessions, and of queries that were broken off."""
     num_data: int
-    """Directories of training rows."""
+    """Directories of training rows, and of the details of comparisons."""
     num_bytes: int
 
 
 def clean(older_than_days: float) -> Cleaned:
-    """Remove recorded sessions and training rows last written more than so many days ago.
+    """Remove sessions, training rows and details of comparisons last written more than so many days ago.
 
-    The embedded server's own state, snapshots, and the results of comparisons stay.
+    The embedded server's own state, snapshots, and the answers given in comparisons stay.
     """
     limit = time.time() - older_than_days * 86_400
     counts: dict[str, int] = {}
     num_bytes = 0
-    for room in ("sessions", "queries", "data"):
+    for room in ("sessions", "queries", "data", "comparisons"):
         stale = [path for path in _directories(state_directory() / room) if path.stat().st_mtime <= limit]
         for path in stale:
             num_bytes += sum(file.stat().st_size for file in path.iterdir())
@@ -484,7 +484,9 @@ def clean(older_than_days: float) -> Cleaned:
                 shutil.rmtree(path)
         counts[room] = len(stale)
     return Cleaned(
-        num_sessions=counts["sessions"] + counts["queries"], num_data=counts["data"], num_bytes=num_bytes
+        num_sessions=counts["sessions"] + counts["queries"],
+        num_data=counts["data"] + counts["comparisons"],
+        num_bytes=num_bytes,
     )
 
 

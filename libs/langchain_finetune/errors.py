@@ -13,6 +13,7 @@ FineTuneError
 │   └── UnknownPriceError (LookupError)   there is a limit and no cost to hold against it
 ├── StorageError (OSError)                state or recorded runs cannot be kept: full disk, no permission
 ├── MissingExtraError (ImportError)       an optional part is not installed; the message has the pip line
+├── MetricError (RuntimeError)           a metric of your own failed, or returned no score
 ├── UnknownProviderError (ValueError)     the word before the colon of "provider:base"
 ├── UnknownBaseError (LookupError)        the word after it
 ├── SettingError (ValueError)             a setting that the host does not have, refuses, or lacks
@@ -163,6 +164,19 @@ class UnknownBaseError(FineTuneError, LookupError):
 
 class SettingError(FineTuneError, ValueError):
     """A setting that the host does not have, a value that it does not take, or one that is missing."""
+
+
+class MetricError(FineTuneError, RuntimeError):
+    """A metric of your own failed, or returned what is no score.
+
+    Args:
+        message: What failed, on which row, and what to do.
+        metric: The metric's name.
+    """
+
+    def __init__(self, message: str, metric: str = "") -> None:
+        super().__init__(message)
+        self.metric = metric
 
 
 class HostError(FineTuneError, RuntimeError):

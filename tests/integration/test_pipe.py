@@ -155,7 +155,8 @@ def test_base_and_tuned_are_compared_on_what_was_held_out_and_asked_once(base):
     model = pipe(base).invoke({})
     report = ModelComparison().invoke(model)
     assert report.num_held_out > 0
-    assert report.num_asked == 2 * report.num_held_out
+    # The base once more with forced calls: at the embedded server that costs nothing.
+    assert report.num_asked == 3 * report.num_held_out
     assert ModelComparison().invoke(model).num_asked == 0
 
 

@@ -12,17 +12,16 @@ from typing import Final, NamedTuple, Self
 from langchain_finetune.errors import StorageError
 from langchain_finetune.evaluators.tool_calls import Answer, ToolCall
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS answers (
     model TEXT NOT NULL,
-    test_sha256 TEXT NOT NULL,
     settings TEXT NOT NULL,
-    row INTEGER NOT NULL,
+    question TEXT NOT NULL,
     answer TEXT NOT NULL,
     created_at REAL NOT NULL,
-    PRIMARY KEY (model, test_sha256, settings, row)
+    PRIMARY KEY (model, settings, question)
 ) WITHOUT ROWID
 """
 
@@ -31,14 +30,13 @@ class Sheet(NamedTuple):
     """What a set of answers belongs to."""
 
     model: str
-    """The model and where it is."""
-    test_sha256: str
+    """The model: where it is, its name, and its weights where the host tells them."""
     settings: str
-    """Everything else that an answer depends on."""
+    """Everything else that an answer depends on, but for the question."""
 
 
 class AnswerStore:
-    """The answers of all comparisons.
+    """The answers of all comparisons, by model and question.
 
     Args:
         path: The SQLite file; made on first use, for its owner's eyes only.
@@ -55,12 +53,15 @@ class AnswerStore:
 
     def _set_up(self) -> None:
         found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, _VERSION):
+        if found not in (0, 1, _VERSION):
             self._connection.close()
             msg = f"{self._path} was written by another version (layout {found}): move it away to start anew."
             raise StorageError(msg)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
+        if found == 1:
+            # Its answers are keyed by the model's name alone: of which weights they are, nobody knows.
+            self._connection.execute("DROP TABLE IF EXISTS answers")
         self._connection.execute(_SCHEMA)
         self._connection.execute(f"PRAGMA user_version = {_VERSION}")
 
@@ -72,17 +73,17 @@ class AnswerStore:
     ) -> None:
         self._connection.close()
 
-    def answers(self, sheet: Sheet) -> dict[int, Answer]:
-        """Return the answers that are there, by row."""
-        query = "SELECT row, answer FROM answers WHERE model = ? AND test_sha256 = ? AND settings = ?"
+    def answers(self, sheet: Sheet) -> dict[str, Answer]:
+        """Return the answers that are there, by the question's key."""
+        query = "SELECT question, answer FROM answers WHERE model = ? AND settings = ?"
         with self._storage():
-            return {row: _loaded(answer) for row, answer in self._connection.execute(query, sheet)}
+            return {question: _loaded(answer) for question, answer in self._connection.execute(query, sheet)}
 
-    def add(self, sheet: Sheet, row: int, answer: Answer) -> None:
+    def add(self, sheet: Sheet, question: str, answer: Answer) -> None:
         """Keep an answer."""
-        values = (*sheet, row, _dumped(answer), time.time())
+        values = (*sheet, question, _dumped(answer), time.time())
         with self._storage():
-            self._connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", values)
+            self._connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", values)
 
     @contextmanager
     def _storage(self) -> Iterator[None]:
@@ -96,9 +97,9 @@ class AnswerStore:
 
 
 def _dumped(answer: Answer) -> str:
-    return json.dumps({"text": answer.text, "calls": [call._asdict() for call in answer.calls]})
+    return json.dumps({**answer._asdict(), "calls": [call._asdict() for call in answer.calls]})
 
 
 def _loaded(stored: str) -> Answer:
     fields = json.loads(stored)
-    return Answer(fields["text"], tuple(ToolCall(**call) for call in fields["calls"]))
+    return Answer(**{**fields, "calls": tuple(ToolCall(**call) for call in fields["calls"])})

@@ -1,71 +1,133 @@
 """The comparison as a stage: the tuned model in, a report out."""
 
 import asyncio
-import json
-import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, RootModel, create_model
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import RunnableConfig
+from pydantic import BaseModel, ConfigDict, PrivateAttr, RootModel, create_model, field_validator
 from typing_extensions import override
 
-from langchain_finetune._spool import load_training_data, read_jsonl, sha256_of, state_directory
+from langchain_finetune._spool import state_directory
 from langchain_finetune._stage import Stage
-from langchain_finetune.errors import HostError, SourceNotFoundError, TrainingDataError
-from langchain_finetune.evaluators._store import AnswerStore, Sheet
-from langchain_finetune.evaluators.questions import Batch, Question, batches, questions_from, token_limit
+from langchain_finetune.evaluators._asking import COMPARE_EVENT, aask, ask
+from langchain_finetune.evaluators._store import AnswerStore
+from langchain_finetune.evaluators.comparing import Plan, Trial
+from langchain_finetune.evaluators.contenders import name_of
+from langchain_finetune.evaluators.metrics.named import DEFAULT_METRICS, read_metrics
+from langchain_finetune.evaluators.own_data import read_data
 from langchain_finetune.evaluators.report import ComparisonReport
-from langchain_finetune.evaluators.tool_calls import Answer, given_answer, is_exact
-from langchain_finetune.handles import OWN_TRAFFIC_KEY
-from langchain_finetune.hosts import LOCAL, host_of
+from langchain_finetune.handles import Handle, TrainingData
 
-COMPARE_EVENT: Final = "langchain_finetune_compare"
-"""Name of the custom event after each answer; its data is `{"done", "total", "model"}`."""
+__all__ = ["COMPARE_EVENT", "ModelComparison", "Models"]
 
-_OWN_CALL: Final = {OWN_TRAFFIC_KEY: "comparison"}
-_SETTINGS_VERSION: Final = 1
-_MOST_ERRORS: Final = 5
+logger = logging.getLogger("langchain_finetune")
 
 
-class ModelComparison(Stage[ChatOpenAI, ComparisonReport]):
-    """Ask the base and the tuned model what was held out of training, and count exact answers.
+class Models(Handle):
+    """The models of a comparison as they cross a `|` and stand in a trace: by their names alone."""
 
-    A row counts when the answer makes the recorded tool calls, in name and JSON-equal arguments, or, where
-    none was recorded, says the recorded text. Every answer is kept by model, test file and settings as soon
-    as it is there: a comparison that was broken off goes on where it was, and one that is repeated asks
-    nothing.
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    After each answer the custom event `langchain_finetune_compare` is sent. Up to `max_concurrency` of the
-    config questions are asked at the same time; without it, what suits the host.
+    names: tuple[str, ...]
+    _models: dict[str, BaseChatModel] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def of(cls, models: dict[str, BaseChatModel]) -> "Models":
+        """Name models."""
+        handle = cls(names=tuple(models))
+        handle._models.update(models)
+        return handle
+
+    @property
+    def by_name(self) -> dict[str, BaseChatModel]:
+        """The models themselves."""
+        return self._models
+
+
+class ModelComparison(Stage[Any, ComparisonReport]):
+    """Ask the base and the tuned model what was held out of training, and measure the answers.
+
+    Takes the chat model that `FineTuneRunnable` returns: its metadata lead to the held-out rows and to its
+    base. Or several models, as a list or as a dict by the names that they have in the report. Every trained
+    answer of every held-out row is asked for, with all that comes before it as the prompt.
+
+    Answers are kept by model (where it is, its name, and its weights where the host tells them), settings and
+    question, as soon as they are there: a comparison that was broken off goes on where it was, and one that
+    is repeated asks nothing. After each answer the custom event `langchain_finetune_compare` is sent. Up to
+    `max_concurrency` of the config questions are asked at the same time; without it, what suits the host.
 
     ```python
     pipeline = RunExportLoader("runs.jsonl") | TrainingDataConverter(test_fraction=0.2) | trainer
     report = (pipeline | ModelComparison()).invoke({})
     print(report)
+    report.write_html("report.html")
     ```
 
     Raises:
         TrainingDataError: The model's training data has no held-out rows, or is not known.
-        HostError: No question was answered at all.
+        SourceNotFoundError: The held-out rows are not here any more.
+        HostError: A model answered no question at all.
+        MetricError: A function given as a metric failed.
     """
 
-    baseline: ChatOpenAI | None = None
-    """The model to compare with; None is the base that the tuned model was trained from."""
+    baseline: Any = None
+    """The model to compare with; None is the base that the tuned model was trained from, and where none of
+    the models has one, the first of them."""
+
+    metrics: tuple[Any, ...] = DEFAULT_METRICS
+    """What answers are measured by; the first is the headline, by which gates decide. Names (`METRICS`),
+    metrics, a chat model as a judge, functions `(example, answer) -> float | bool | dict`, and evaluators of
+    openevals as they are."""
+
+    data: TrainingData | Path | None = None
+    """The held-out rows, or a JSON Lines file of them; None is what the models' metadata lead to."""
+
+    forced_baseline: bool | None = None
+    """Whether the baseline is also asked with forced calls, so that it is not beaten for its manners alone.
+    None: at the embedded server, where an answer costs nothing."""
+
+    check_adapter: bool = True
+    """Whether the report says when the tuned model answers just like its base."""
+
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+    langsmith: bool = False
+    """Whether the answers and scores also go to LangSmith, as one experiment for each model."""
+
+    langsmith_client: Any = None
+    """A `langsmith.Client`; None makes one from the environment."""
+
+    @field_validator("baseline")
+    @classmethod
+    def _take_a_chat_model(cls, baseline: Any) -> Any:
+        return None if baseline is None else _chat_model(baseline)
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _know_the_metrics(cls, metrics: Any) -> Any:
+        given = metrics if isinstance(metrics, list | tuple) else (metrics,)
+        read_metrics(given)
+        return tuple(given)
 
     @override
-    def _accept(self, given: Any) -> ChatOpenAI:
-        if isinstance(given, ChatOpenAI):
+    def _accept(self, given: Any) -> Models:
+        if isinstance(given, Models):
             return given
-        kind = type(given).__name__
-        msg = f"ModelComparison takes the chat model that FineTuneRunnable returns, not a {kind}."
-        raise TypeError(msg)
+        if isinstance(given, Mapping):
+            named = {str(name): _chat_model(model) for name, model in given.items()}
+        elif isinstance(given, list | tuple):
+            named = dict(_named(_chat_model(model) for model in given))
+        else:
+            named = dict(_named([_chat_model(given)]))
+        if not named:
+            msg = "there is no model to compare: give a chat model, a list or a dict of them."
+            raise ValueError(msg)
+        return Models.of(named)
 
     @override
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
@@ -73,227 +135,55 @@ class ModelComparison(Stage[ChatOpenAI, ComparisonReport]):
         return create_model(self.get_name("Input"), __base__=RootModel[Any])
 
     @override
-    def _run(self, accepted: ChatOpenAI, config: RunnableConfig) -> ComparisonReport:
-        trial = Trial.of(accepted, self.baseline)
+    def _run(self, accepted: Models, config: RunnableConfig) -> ComparisonReport:
+        trial = Trial.of(self._plan(accepted))
         with AnswerStore(state_directory() / "comparisons.sqlite") as store:
-            for candidate in trial.candidates:
-                candidate.answers.update(store.answers(candidate.sheet))
-                for batch in trial.open_batches(candidate):
-                    asked = candidate.bound_to(batch, trial.limit)
-                    prompts, settings = _prompts(batch), candidate.config(config)
-                    for index, outcome in asked.batch_as_completed(prompts, settings, return_exceptions=True):
-                        candidate.take(batch.questions[index], outcome, store)
-                        dispatch_custom_event(COMPARE_EVENT, trial.progress(candidate), config=config)
-        return trial.report()
+            return self._finish(ask(trial.rounds(store), config))
 
     @override
-    async def _arun(self, accepted: ChatOpenAI, config: RunnableConfig) -> ComparisonReport:
-        trial = await asyncio.to_thread(Trial.of, accepted, self.baseline)
+    async def _arun(self, accepted: Models, config: RunnableConfig) -> ComparisonReport:
+        trial = await asyncio.to_thread(Trial.of, self._plan(accepted))
         with AnswerStore(state_directory() / "comparisons.sqlite") as store:
-            for candidate in trial.candidates:
-                candidate.answers.update(store.answers(candidate.sheet))
-                for batch in trial.open_batches(candidate):
-                    asked = candidate.bound_to(batch, trial.limit)
-                    outcomes = _outcomes(asked, _prompts(batch), candidate.config(config))
-                    async with aclosing(outcomes):
-                        async for index, outcome in outcomes:
-                            candidate.take(batch.questions[index], outcome, store)
-                            await adispatch_custom_event(
-                                COMPARE_EVENT, trial.progress(candidate), config=config
-                            )
-        return trial.report()
+            report = await aask(trial.rounds(store), config)
+        return await asyncio.to_thread(self._finish, report)
 
-
-@dataclass
-class Candidate:
-    """One of the two models, and what it said so far."""
-
-    model: ChatOpenAI
-    sheet: Sheet
-    max_concurrency: int
-    answers: dict[int, Answer] = field(default_factory=dict)
-    errors: list[Exception] = field(default_factory=list)
-    num_asked: int = 0
-
-    def bound_to(self, batch: Batch, limit: int) -> Runnable[Any, AIMessage]:
-        """Return the model with the tools of a batch."""
-        return self.model.bind(temperature=0, max_tokens=limit, **batch.settings)
-
-    def config(self, config: RunnableConfig) -> RunnableConfig:
-        """Return the config of this model's calls: they are marked as this package's own."""
-        return {
-            **config,
-            "max_concurrency": config.get("max_concurrency") or self.max_concurrency,
-            "metadata": {**(config.get("metadata") or {}), **_OWN_CALL},
-        }
-
-    def take(self, question: Question, outcome: AIMessage | Exception, store: AnswerStore) -> None:
-        """Take in an answer and keep it; an error is kept for the report alone."""
-        self.num_asked += 1
-        if isinstance(outcome, Exception):
-            self.errors.append(outcome)
-        else:
-            self.answers[question.row] = given_answer(outcome)
-            store.add(self.sheet, question.row, self.answers[question.row])
-
-    def hits(self, questions: list[Question]) -> set[int]:
-        """Return the rows that were answered as recorded."""
-        return {
-            question.row
-            for question in questions
-            if question.row in self.answers and is_exact(question.expected, self.answers[question.row])
-        }
-
-
-@dataclass
-class Trial:
-    """A comparison under way."""
-
-    tuned: Candidate
-    base: Candidate
-    questions: list[Question]
-    test: Path
-    limit: int
-    """Most tokens of an answer."""
-    job_id: str | None
-    started: float
-
-    @classmethod
-    def of(cls, model: ChatOpenAI, baseline: ChatOpenAI | None) -> "Trial":
-        """Prepare the comparison of a tuned model."""
-        started = time.monotonic()
-        test = _test_file(model)
-        questions = questions_from(read_jsonl(test))
-        limit, test_sha256 = token_limit(questions), sha256_of(test)
-        tuned, base = (
-            _candidate(contender, test_sha256, limit) for contender in (model, baseline or _base_of(model))
-        )
-        job_id = _metadata(model).get(OWN_TRAFFIC_KEY)
-        return cls(tuned, base, questions, test, limit, job_id, started)
-
-    @property
-    def candidates(self) -> tuple[Candidate, Candidate]:
-        """The base first: it is the one that people wait to see beaten."""
-        return self.base, self.tuned
-
-    def open_batches(self, candidate: Candidate) -> Iterator[Batch]:
-        """Return what is still to be asked."""
-        yield from batches(question for question in self.questions if question.row not in candidate.answers)
-
-    def progress(self, candidate: Candidate) -> dict[str, Any]:
-        """Return the data of an event."""
-        done = len(candidate.answers) + len(candidate.errors)
-        return {"done": done, "total": len(self.questions), "model": candidate.model.model_name}
-
-    def report(self) -> ComparisonReport:
-        """Return what was found."""
-        for candidate in self.candidates:
-            _require_an_answer(candidate)
-        rows = {question.row for question in self.questions}
-        base, tuned = (candidate.hits(self.questions) for candidate in self.candidates)
-        errors = [error for candidate in self.candidates for error in candidate.errors]
-        return ComparisonReport(
-            base=self.base.model.model_name,
-            tuned=self.tuned.model.model_name,
-            num_held_out=len(rows),
-            base_exact=len(base) / len(rows),
-            tuned_exact=len(tuned) / len(rows),
-            tuned_misses=tuple(sorted(rows - tuned)),
-            regressions=tuple(sorted(base - tuned)),
-            num_asked=self.base.num_asked + self.tuned.num_asked,
-            num_failed=len(errors),
-            errors=tuple(dict.fromkeys(f"{type(e).__name__}: {e}" for e in errors))[:_MOST_ERRORS],
-            test=self.test,
-            test_sha256=self.tuned.sheet.test_sha256,
-            seconds=round(time.monotonic() - self.started, 3),
-            job_id=self.job_id,
+    def _plan(self, models: Models) -> Plan:
+        return Plan(
+            models=models.by_name,
+            baseline=self.baseline,
+            metrics=read_metrics(self.metrics),
+            data=read_data(self.data),
+            forces_baseline=self.forced_baseline,
+            checks_adapter=self.check_adapter,
+            seed=self.seed,
         )
 
+    def _finish(self, report: ComparisonReport) -> ComparisonReport:
+        for text in report.warnings:
+            logger.warning("%s", text)
+        if not self.langsmith:
+            return report
+        from langchain_finetune.evaluators._experiments import publish  # noqa: PLC0415  heavy, and on request
 
-async def _outcomes(
-    asked: Runnable[Any, AIMessage], prompts: list[list[BaseMessage]], config: RunnableConfig
-) -> AsyncGenerator[tuple[int, AIMessage | Exception], None]:
-    """Ask all, yield what comes as it comes; core's own twin of this asks on after a cancellation."""
-    gate = asyncio.Semaphore(config.get("max_concurrency") or 1)
-
-    async def ask(index: int, prompt: list[BaseMessage]) -> tuple[int, AIMessage | Exception]:
-        async with gate:
-            try:
-                return index, await asked.ainvoke(prompt, config)
-            except Exception as e:  # noqa: BLE001  one question that fails is in the report
-                return index, e
-
-    tasks = [asyncio.create_task(ask(index, prompt)) for index, prompt in enumerate(prompts)]
-    try:
-        for task in asyncio.as_completed(tasks):
-            yield await task
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        return publish(report, self.langsmith_client)
 
 
-def _prompts(batch: Batch) -> list[list[BaseMessage]]:
-    return [question.messages for question in batch.questions]
-
-
-def _metadata(model: ChatOpenAI) -> dict[str, Any]:
-    return dict(model.metadata or {})
-
-
-def _test_file(model: ChatOpenAI) -> Path:
-    """Return the rows held out of the training of a model."""
-    fingerprint = _metadata(model).get("langchain_finetune_data")
-    if not isinstance(fingerprint, str):
-        msg = (
-            f"the metadata of {model.model_name} names no training data: compare a model that "
-            "FineTuneRunnable returned."
-        )
-        raise TrainingDataError(msg)
-    data = load_training_data(fingerprint)
-    if data is None:
-        msg = (
-            f"the training data {fingerprint[:16]} of {model.model_name} is not here any more: run the pipe "
-            "from its loader on to make it again."
-        )
-        raise SourceNotFoundError(msg)
-    if data.test is None:
-        msg = (
-            f"the training data of {model.model_name} has no held-out rows: give the converter a share for "
-            "them, TrainingDataConverter(test_fraction=0.1)."
-        )
-        raise TrainingDataError(msg)
-    return data.test
-
-
-def _base_of(model: ChatOpenAI) -> ChatOpenAI:
-    """Return the model that a tuned one was trained from, at the same host by the same clients."""
-    base = _metadata(model).get("langchain_finetune_base")
-    if not isinstance(base, str):
-        msg = f"the metadata of {model.model_name} names no base: give one, ModelComparison(baseline=...)."
-        raise TrainingDataError(msg)
-    return model.model_copy(update={"model_name": base})
-
-
-def _candidate(model: ChatOpenAI, test_sha256: str, limit: int) -> Candidate:
-    metadata = _metadata(model)
-    host = host_of(metadata.get("langchain_finetune_provider"))
-    # The embedded server may listen elsewhere tomorrow.
-    place = host.name if host is LOCAL else model.openai_api_base or host.name
-    settings = {name: value for name, value in model.asdict().items() if name not in ("model", "model_name")}
-    settings |= {"version": _SETTINGS_VERSION, "temperature": 0, "max_tokens": limit}
-    sheet = Sheet(
-        f"{place} {model.model_name}", test_sha256, json.dumps(settings, sort_keys=True, default=str)
+def _chat_model(given: Any) -> BaseChatModel:
+    if isinstance(given, BaseChatModel):
+        return given
+    if callable(make := getattr(given, "to_chat_model", None)):
+        return _chat_model(make())
+    kind = type(given).__name__
+    msg = (
+        "ModelComparison takes the chat model that FineTuneRunnable returns, or a list or dict of chat "
+        f"models, not a {kind}."
     )
-    # A model's own metadata wins over its call's: the mark has to be in both.
-    marked = model.model_copy(update={"metadata": {**metadata, **_OWN_CALL}})
-    return Candidate(marked, sheet, host.max_concurrency)
+    raise TypeError(msg)
 
 
-def _require_an_answer(candidate: Candidate) -> None:
-    if candidate.errors and not candidate.answers:
-        msg = (
-            f"{candidate.model.model_name} answered none of {len(candidate.errors)} questions. "
-            f"The first error: {candidate.errors[0]}"
-        )
-        raise HostError(msg) from candidate.errors[0]
+def _named(models: Any) -> Iterator[tuple[str, BaseChatModel]]:
+    seen: dict[str, int] = {}
+    for model in models:
+        name = name_of(model)
+        seen[name] = seen.get(name, 0) + 1
+        yield (name if seen[name] == 1 else f"{name} #{seen[name]}"), model

@@ -14,12 +14,41 @@ class ToolCall(NamedTuple):
     arguments: Any
     """The JSON value; the text itself where it is no JSON."""
 
+    @property
+    def arguments_text(self) -> str:
+        """The arguments as text: canonical JSON, or what it was where it is none."""
+        if isinstance(self.arguments, str):
+            return self.arguments
+        return json.dumps(self.arguments, sort_keys=True, ensure_ascii=False)
+
 
 class Answer(NamedTuple):
     """An assistant's message as far as it matters."""
 
     text: str
     calls: tuple[ToolCall, ...]
+    refusal: str = ""
+    """What the host's `refusal` field says, empty where there is none."""
+    input_tokens: int | None = None
+    """As the host counted them, None where it did not; the same of `output_tokens`."""
+    output_tokens: int | None = None
+    seconds: float | None = None
+    """From the question to the whole answer; questions asked at the same time wait for each other."""
+
+    @property
+    def said(self) -> tuple[str, tuple[ToolCall, ...], str]:
+        """All that the model itself wrote."""
+        return self.text, self.calls, self.refusal
+
+    def as_message(self) -> dict[str, Any]:
+        """Return an assistant message in OpenAI's form; the same for the same answer, so without call ids."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.calls:
+            message["tool_calls"] = [
+                {"type": "function", "function": {"name": call.name, "arguments": call.arguments_text}}
+                for call in self.calls
+            ]
+        return {**message, "refusal": self.refusal} if self.refusal else message
 
 
 def recorded_answer(message: Mapping[str, Any]) -> Answer:
@@ -33,16 +62,29 @@ def recorded_answer(message: Mapping[str, Any]) -> Answer:
         for function in functions
         if isinstance(function, Mapping)
     ]
-    return Answer(_text(message.get("content")), tuple(calls))
+    return Answer(_text(message.get("content")), tuple(calls), _string(message.get("refusal")))
 
 
-def given_answer(message: AIMessage) -> Answer:
-    """Read a chat model's answer, calls that could not be parsed included."""
+def given_answer(message: AIMessage, seconds: float | None = None) -> Answer:
+    """Read a chat model's answer, calls that could not be parsed included.
+
+    Args:
+        message: The answer.
+        seconds: How long it took.
+    """
     calls = [ToolCall(call["name"], call["args"]) for call in message.tool_calls]
     calls += [ToolCall(call.get("name") or "", call.get("args")) for call in message.invalid_tool_calls]
     if isinstance(function := message.additional_kwargs.get("function_call"), Mapping):
         calls.append(ToolCall(str(function.get("name") or ""), _parsed(function.get("arguments"))))
-    return Answer(str(message.text), tuple(calls))
+    usage: Mapping[str, Any] = message.usage_metadata or {}
+    return Answer(
+        str(message.text),
+        tuple(calls),
+        _string(message.additional_kwargs.get("refusal")),
+        usage.get("input_tokens"),
+        usage.get("output_tokens"),
+        seconds,
+    )
 
 
 def is_exact(expected: Answer, given: Answer) -> bool:
@@ -55,7 +97,7 @@ def is_exact(expected: Answer, given: Answer) -> bool:
         return not given.calls and expected.text.strip() == given.text.strip()
     left = list(given.calls)
     for call in expected.calls:
-        match = next((index for index, other in enumerate(left) if _is_same(call, other)), None)
+        match = next((index for index, other in enumerate(left) if is_same_call(call, other)), None)
         if match is None:
             return False
         del left[match]
@@ -73,7 +115,8 @@ def is_json_equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def _is_same(left: ToolCall, right: ToolCall) -> bool:
+def is_same_call(left: ToolCall, right: ToolCall) -> bool:
+    """Tell whether two calls agree in name and JSON-equal arguments."""
     return left.name == right.name and is_json_equal(left.arguments, right.arguments)
 
 
@@ -105,6 +148,10 @@ def _text(content: Any) -> str:
         return content
     parts = [part.get("text") for part in _list(content) if isinstance(part, Mapping)]
     return "".join(part for part in parts if isinstance(part, str))
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _list(value: Any) -> list[Any]:

@@ -231,7 +231,8 @@ def test_it_is_the_end_of_a_pipe(host):
 def test_printed_it_is_a_table(host):
     report = ModelComparison().invoke(tuned(host))
     lines = str(report).splitlines()
-    assert lines[0].split() == ["model", "exact", "match"]
-    assert lines[1].split() == ["gpt-4.1-mini-2025-04-14", "0.0%"]
-    assert lines[2].split()[1] == "100.0%"
-    assert lines[3].startswith("3 held-out rows, 6 questions asked in ")
+    assert lines[0].split() == ["model", "exact", "match", "95", "%", "interval"]
+    assert lines[1].split()[:2] == ["gpt-4.1-mini-2025-04-14", "0.0%"]
+    assert lines[2].split()[1:] == ["100.0%", "43.9%", "to", "100.0%"]
+    assert lines[3] == "gain +100.0% (+29.2% to +100.0%): 3 wins, 0 losses, 0 ties"
+    assert lines[4].startswith("3 held-out rows, 6 questions asked in ")

@@ -1,15 +1,17 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 
 from langchain_finetune.errors import TrainingDataError
-from langchain_finetune.evaluators.questions import batches, questions_from, token_limit
+from langchain_finetune.evaluators.questions import batches, origins_from, questions_from, token_limit
 from tests.fakes.training_rows import TOOL, call, text_row, tool_row
 
 
 def question(row):
-    [only] = questions_from([row])
-    return only
+    """The last question of a row."""
+    return questions_from([row])[-1]
 
 
 def sent(messages):
@@ -80,7 +82,48 @@ def test_a_row_without_an_answer_is_named_by_its_number(row):
 def test_questions_with_the_same_tools_are_asked_together():
     other = {**tool_row(3), "tools": [{**TOOL, "function": {**TOOL["function"], "name": "Other"}}]}
     read = questions_from([tool_row(0), text_row(1), tool_row(2), other])
-    assert [[question.row for question in batch.questions] for batch in batches(read)] == [[0, 2], [1], [3]]
+    assert [[each.row for each in batch.questions] for batch in batches(read)] == [[0, 2], [1], [3]]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 2) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=5,
+)
+PARTS = st.sampled_from(["user", "assistant", "tool", "system", "developer", "function", "stranger"]) | JSON
+
+
+def keyed(keys, value):
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(keys, value))
+
+
+MESSAGES = st.lists(
+    st.tuples(
+        PARTS, keyed(["content", "tool_calls", "function_call", "name", "weight", "tool_call_id"], JSON)
+    ).map(lambda pair: {"role": pair[0], **pair[1]})
+    | JSON,
+    max_size=3,
+)
+
+
+@given(MESSAGES, keyed(["tools", "functions", "parallel_tool_calls"], JSON), st.booleans())
+def test_any_row_is_read_or_refused_by_its_number(messages, settings, is_preference):
+    row = {"messages": [*messages, {"role": "assistant", "content": "x"}], **settings}
+    if is_preference:
+        row = {"input": {"messages": messages, **settings}, "preferred_output": row["messages"][-1:]}
+    try:
+        read = questions_from([row])
+    except TrainingDataError as e:
+        assert "row 0 " in str(e)  # noqa: PT017  a refusal is one of two good ends
+        return
+    assert read
+    assert batches(read)
+    assert all(sent(each.messages) is not None for each in read)
+
+
+@given(st.lists(keyed(["run_id", "split", "row", "tags"], JSON | st.just("test")), max_size=5))
+def test_any_report_is_read(lines):
+    assert all(isinstance(row, int) for row in origins_from(lines))
 
 
 def test_the_longest_answer_on_record_sets_the_limit():
