@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from langchain_finetune.converters import TrainingDataConverter
     from langchain_finetune.errors import FineTuneError
     from langchain_finetune.evaluators import ComparisonReport, ModelComparison, PromotionGate
-    from langchain_finetune.handles import ChatSessionFile, RecordedSession, RunSelection, TrainingData
+    from langchain_finetune.handles import (
+        ChatSessionFile,
+        FineTunedModel,
+        RecordedSession,
+        RunSelection,
+        SubmittedJob,
+        TrainingData,
+    )
     from langchain_finetune.loaders import (
         ChatLoaderRunnable,
         LangSmithDatasetChatLoader,
@@ -31,6 +38,13 @@ if TYPE_CHECKING:
     )
     from langchain_finetune.loaders.run_recorder import RunRecorder
     from langchain_finetune.loaders.run_store import RunStore
+    from langchain_finetune.serving import (
+        AliasMove,
+        AliasStore,
+        Promotion,
+        add_fine_tune_routes,
+        add_model_routes,
+    )
     from langchain_finetune.trainers import (
         FineTuneJob,
         FineTuneRunnable,
@@ -42,12 +56,15 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AliasMove",
+    "AliasStore",
     "ChatLoaderRunnable",
     "ChatSessionFile",
     "ComparisonReport",
     "FineTuneError",
     "FineTuneJob",
     "FineTuneRunnable",
+    "FineTunedModel",
     "Inventory",
     "LangSmithDatasetChatLoader",
     "LangSmithRunChatLoader",
@@ -55,27 +72,34 @@ __all__ = [
     "ModelComparison",
     "Preflight",
     "ProgressPrinter",
+    "Promotion",
     "PromotionGate",
     "RecordedSession",
     "RunExportLoader",
     "RunRecorder",
     "RunSelection",
     "RunStore",
+    "SubmittedJob",
     "TrainingData",
     "TrainingDataConverter",
     "__version__",
+    "add_fine_tune_routes",
+    "add_model_routes",
     "ainventory",
     "convert_messages_for_finetuning",
     "inventory",
 ]
 
 _HOMES: Final = {
+    "AliasMove": "serving",
+    "AliasStore": "serving",
     "ChatLoaderRunnable": "loaders",
     "ChatSessionFile": "handles",
     "ComparisonReport": "evaluators",
     "FineTuneError": "errors",
     "FineTuneJob": "trainers",
     "FineTuneRunnable": "trainers",
+    "FineTunedModel": "handles",
     "Inventory": "trainers",
     "LangSmithDatasetChatLoader": "loaders",
     "LangSmithRunChatLoader": "loaders",
@@ -83,14 +107,18 @@ _HOMES: Final = {
     "ModelComparison": "evaluators",
     "Preflight": "trainers",
     "ProgressPrinter": "cli.progress",
+    "Promotion": "serving",
     "PromotionGate": "evaluators",
     "RecordedSession": "handles",
     "RunExportLoader": "loaders",
     "RunRecorder": "loaders.run_recorder",
     "RunSelection": "handles",
     "RunStore": "loaders.run_store",
+    "SubmittedJob": "handles",
     "TrainingData": "handles",
     "TrainingDataConverter": "converters",
+    "add_fine_tune_routes": "serving",
+    "add_model_routes": "serving",
     "ainventory": "trainers",
     "convert_messages_for_finetuning": "loaders",
     "inventory": "trainers",

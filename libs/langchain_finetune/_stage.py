@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
-from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from langchain_core.runnables import RunnableConfig, RunnableSerializable, ensure_config
 from langchain_core.runnables.utils import Input, Output
 from pydantic import ConfigDict
 from typing_extensions import override
+
+from langchain_finetune._served import chosen_fields, refuse_settings, refuse_untrusted, served_projects
 
 Result = TypeVar("Result")
 
@@ -68,8 +70,9 @@ class Stage(RunnableSerializable[Input, Output]):
         **kwargs: Any,
     ) -> Output:
         self._refuse(kwargs)
+        accepted = self._accept(self._allowed(input, config))
         # Core hands `config` over by name; its types only know it as a third argument.
-        return self._call_with_config(cast("Any", self._run), self._accept(input), config)
+        return self._call_with_config(cast("Any", self._run), accepted, config)
 
     @override
     async def ainvoke(
@@ -79,7 +82,8 @@ class Stage(RunnableSerializable[Input, Output]):
         **kwargs: Any,
     ) -> Output:
         self._refuse(kwargs)
-        return await self._acall_with_config(cast("Any", self._arun), await self._aaccept(input), config)
+        accepted = await self._aaccept(self._allowed(input, config))
+        return await self._acall_with_config(cast("Any", self._arun), accepted, config)
 
     @override
     def transform(
@@ -110,6 +114,16 @@ class Stage(RunnableSerializable[Input, Output]):
                 "give settings to its constructor."
             )
             raise TypeError(msg)
+
+    def _allowed(self, given: Any, config: RunnableConfig | None) -> Any:
+        """Take from requests over HTTP only what a stranger may choose."""
+        config = ensure_config(config)
+        projects = served_projects(config)
+        if projects is None:
+            return given
+        refuse_settings(config.get("configurable") or {})
+        refuse_untrusted(self, given, projects)
+        return chosen_fields(self, given)
 
 
 def _join(chunks: list[Any], name: str) -> Any:

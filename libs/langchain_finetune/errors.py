@@ -17,6 +17,10 @@ FineTuneError
 ├── UnknownProviderError (ValueError)     the word before the colon of "provider:base"
 ├── UnknownBaseError (LookupError)        the word after it
 ├── SettingError (ValueError)             a setting that the host does not have, refuses, or lacks
+├── ServedInputError (ValueError)         what came over HTTP names what only the server may choose
+├── NotServableError (TypeError)          a pipe that cannot be served as it is
+├── AliasError (ValueError)               a name that is none for an alias, or nothing to go back to
+│   └── AliasNotFoundError (LookupError)  no model was promoted to the alias
 ├── HostError (RuntimeError)              the host answered with an error
 │   ├── HostUnreachableError (ConnectionError)      no answer
 │   ├── HostUnavailableError (ConnectionError)      an answer that is a fault of the host's: 5xx, no JSON
@@ -164,6 +168,22 @@ class UnknownBaseError(FineTuneError, LookupError):
 
 class SettingError(FineTuneError, ValueError):
     """A setting that the host does not have, a value that it does not take, or one that is missing."""
+
+
+class ServedInputError(FineTuneError, ValueError):
+    """What came over HTTP names a file, a project, a URL or a setting that only the server may choose."""
+
+
+class NotServableError(FineTuneError, TypeError):
+    """A pipe that cannot be served as it is; the message says what to put in its place."""
+
+
+class AliasError(FineTuneError, ValueError):
+    """A name that is none for an alias, a model that cannot have one, or nothing to go back to."""
+
+
+class AliasNotFoundError(AliasError, LookupError):
+    """No model was promoted to the alias."""
 
 
 class MetricError(FineTuneError, RuntimeError):

@@ -10,15 +10,17 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_serializer
 from pydantic.json_schema import SkipJsonSchema
 
 if TYPE_CHECKING:
     import langsmith
     from langchain_core.runnables import RunnableConfig
+    from langchain_openai import ChatOpenAI
 
     from langchain_finetune.converters.preview import Preview
     from langchain_finetune.loaders.dataset_push import PushedDataset
@@ -39,6 +41,9 @@ class Handle(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
+
+Location = Annotated[Path, PlainSerializer(str, return_type=str)]
+"""A path that every dump writes as text: what serves a pipe over HTTP dumps handles and knows no paths."""
 
 FeedbackCondition = Mapping[str, float] | SkipJsonSchema[Callable[[Mapping[str, float]], bool]]
 
@@ -167,7 +172,7 @@ class ChatSessionFile(Handle):
     `num_runs == num_sessions + num_rejected + num_unselected`: no chat-model run is unaccounted for.
     """
 
-    path: Path
+    path: Location
     """JSON Lines, one `RecordedSession` a line."""
 
     sha256: str
@@ -181,7 +186,7 @@ class ChatSessionFile(Handle):
     num_unselected: int = 0
     """Runs that the selection left out."""
 
-    rejections: Path | None = None
+    rejections: Location | None = None
     """JSON Lines, one `{"run_id", "reason"}` a rejected run."""
 
     rejected_by_reason: Mapping[str, int] = Field(default_factory=dict)
@@ -211,19 +216,19 @@ class TrainingData(Handle):
     it is called, and not before.
     """
 
-    train: Path
+    train: Location
     """JSON Lines in the host's training format, one row a line."""
 
-    validation: Path | None = None
-    test: Path | None = None
+    validation: Location | None = None
+    test: Location | None = None
     """Rows held out of training, for `ModelComparison`."""
 
-    report: Path | None = None
+    report: Location | None = None
     """JSON Lines, one line a run that came in: `run_id`, `status` (kept, merged, duplicate, dropped,
     rejected), `reason`, `split`, `row` (0-based in its split's file, of the row that it is part of),
     `tokens`, `redactions` (different secrets taken out of the row, by kind)."""
 
-    card: Path | None = None
+    card: Location | None = None
     """Markdown for a person: source, selection, splits, rejections, redactions, tokens, lineage."""
 
     fingerprint: str
@@ -392,3 +397,94 @@ class TrainingData(Handle):
         from langchain_finetune.loaders.dataset_push import DatasetPush  # noqa: PLC0415
 
         return await DatasetPush(dataset_name=dataset_name, client=client).ainvoke(self, config)
+
+
+class FineTunedModel(Handle):
+    """A tuned model by name, place and lineage: JSON-safe, without a key.
+
+    What LangServe and the routes of `langchain_finetune.serving` answer with, and what an alias stands for.
+
+    ```python
+    tuned = (loader | converter | trainer.as_served()).invoke({})
+    tuned.to_chat_model().invoke("What's 56/7?")
+    ```
+    """
+
+    type: Literal["fine_tuned_model"] = "fine_tuned_model"
+    """Tells it from other JSON objects."""
+
+    provider: str
+    """The word before the colon of the trainer's target."""
+
+    base: str
+    model: str
+    """The name that the model is called by at its host."""
+
+    base_url: str
+    """Where its host is, without user and password."""
+
+    job_id: str
+    fingerprint: str | None = None
+    """Fingerprint of the `TrainingData`; None where the job does not carry it."""
+
+    metrics: Mapping[str, float] = Field(default_factory=dict)
+    """The figures of the last step that told any, by the host's names, such as `train_loss`."""
+
+    served_url: str | None = None
+    """Where a server of `add_fine_tune_routes` answers for the model in OpenAI's protocol, with no key of the
+    host's; None where the model is called at its host."""
+
+    def to_chat_model(self, *, api_key: str | None = None, **settings: Any) -> "ChatOpenAI":
+        """Return the chat model, at `served_url` where there is one, and at its host otherwise.
+
+        A key of the environment is only ever sent to where the environment, or the provider's entry, says
+        that the provider is: what names another URL needs `api_key`.
+
+        Args:
+            api_key: The key; None is none for a served model, that of the state directory for the embedded
+                server, and the environment's for other hosts.
+            **settings: Further fields of the chat model, such as `temperature`.
+
+        Raises:
+            AuthenticationFailedError: There is no key, or the URL is not known to be the provider's.
+            UnknownProviderError: There is no such provider.
+        """
+        # By its name, as in the package's own front: what a handle is opened with is a room above this one.
+        room = import_module("langchain_finetune.trainers.served")
+        return cast("ChatOpenAI", room.chat_model_of(self, api_key, settings))
+
+
+class SubmittedJob(Handle):
+    """A job that was ordered over HTTP, as `add_fine_tune_routes` answers for it: JSON-safe."""
+
+    type: Literal["fine_tune_job"] = "fine_tune_job"
+    """Tells it from other JSON objects."""
+
+    id: str
+    """The order's id, for `/jobs/{id}`; whoever knows it may look at the job."""
+
+    status: str
+    """`preparing` while runs are read and converted, `interrupted` where the server died before there was a
+    job, `finishing` during the steps after the training, else the state of the job as its host tells it, in
+    lower case."""
+
+    provider: str
+    base: str
+    job_id: str | None = None
+    """The job's id at its host; None while there is none."""
+
+    is_reused: bool = False
+    """Whether the job was there before this order."""
+
+    is_handed_on: bool | None = None
+    """Whether the steps after the training, such as a gate, handed the tuned model on; None where there are
+    none, where they are not done, or where they return something else."""
+
+    error: str | None = None
+    """What failed and what to do."""
+
+    error_code: str | None = None
+    """The error's class, such as `SelectionError`."""
+
+    model: FineTunedModel | None = None
+    """What came out of a job that has succeeded."""

@@ -1,6 +1,7 @@
 """Answers of a host of OpenAI's protocol, and OpenAI's schemas for them."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,26 @@ def completion(model: str, answer: dict[str, Any]) -> dict[str, Any]:
         "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
     }
+
+
+def completion_stream(model: str, answer: dict[str, Any]) -> bytes:
+    """The answer to a chat request as server-sent events: a chunk a word, the end, the count."""
+    whole = completion(model, answer)
+    common = {name: whole[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    words = re.findall(r"\S+\s*", answer.get("content") or "")
+    deltas: list[dict[str, Any]] = [
+        {"role": "assistant", "content": ""},
+        *({"content": word} for word in words),
+    ]
+    if calls := answer.get("tool_calls"):
+        deltas.append({"tool_calls": [{"index": index, **call} for index, call in enumerate(calls)]})
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": whole["choices"][0]["finish_reason"]})
+    chunks = [common | {"choices": [choice]} for choice in choices]
+    chunks.append(common | {"choices": [], "usage": whole["usage"]})
+    return (
+        b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+    )
 
 
 def page_of(

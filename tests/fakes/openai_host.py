@@ -29,6 +29,7 @@ from tests.fakes.openai_answers import (
     HostError,
     checkpoint_of,
     completion,
+    completion_stream,
     fields_of,
     new_job,
     page_of,
@@ -166,6 +167,8 @@ class FakeHost:
         ):
             if request.method == method and (match := re.fullmatch(path, request.path)):
                 body = handler(request, *match.groups())
+                if isinstance(body, Response):
+                    return body
                 if schema is not None:
                     self._hold_to(schema, body)
                 return Response(200, body)
@@ -397,9 +400,12 @@ class FakeHost:
     def _list_models(self, _: Request) -> dict[str, Any]:
         return {"object": "list", "data": list(self.models.values())}
 
-    def _complete(self, request: Request) -> dict[str, Any]:
+    def _complete(self, request: Request) -> dict[str, Any] | Response:
         body = request.body
         if errors := schema_errors("CreateChatCompletionRequest", body):
             raise HostError(400, errors[0])
         self._retrieve_model(request, body["model"])
+        if body.get("stream"):
+            stream = completion_stream(body["model"], self.answer(body))
+            return Response(200, stream, {"content-type": "text/event-stream"})
         return completion(body["model"], self.answer(body))

@@ -120,6 +120,17 @@ def test_every_defense_names_a_test_and_a_file_that_exist():
     assert [name for name in files if not (ROOT / "libs" / "finetune_server" / name).exists()] == []
 
 
+def test_every_threat_to_what_is_served_names_a_test_and_a_file_that_exist():
+    page = (ROOT / "docs" / "serving.md").read_text()
+    rows = re.findall(r"^\| .* \| (`.*`) \| `(tests/[\w/]+\.py)::(\w+)` \|$", page, re.MULTILINE)
+    assert len(rows) > 12
+    client = ROOT / "libs" / "langchain_finetune"
+    for files, path, name in rows:
+        assert f"def {name}(" in (ROOT / path).read_text(), name
+        for file in re.findall(r"`([^`]+)`", files):
+            assert (client / file).exists() or (client / "serving" / file).exists(), file
+
+
 @pytest.mark.parametrize(
     "page",
     ["README.md", "SECURITY.md", *(str(it.relative_to(ROOT)) for it in sorted(ROOT.glob("docs/*.md")))],

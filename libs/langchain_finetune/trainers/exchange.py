@@ -8,9 +8,12 @@ colors, so no step can be in one and missing from the other.
 import inspect
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypedDict, TypeVar
 
 T = TypeVar("T")
+
+JOB_EVENT: Final = "langchain_finetune_job"
+"""Name of the custom event that reports a job's progress; its data is a `JobProgress`."""
 
 
 class JobProgress(TypedDict):

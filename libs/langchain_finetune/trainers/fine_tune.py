@@ -5,19 +5,19 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, RootModel, SecretStr, create_model
+from pydantic import BaseModel, SecretStr, create_model
 from typing_extensions import override
 
 from langchain_finetune._spool import training_data_from
 from langchain_finetune._stage import Stage
 from langchain_finetune.handles import TrainingData
 from langchain_finetune.hosts import LOCAL
-from langchain_finetune.trainers.exchange import Exchange, JobProgress
+from langchain_finetune.trainers.exchange import JOB_EVENT, Exchange, JobProgress
 from langchain_finetune.trainers.hosts.connection import Connection
 from langchain_finetune.trainers.job import FineTuneJob
 from langchain_finetune.trainers.jobs.key import Order
@@ -41,10 +41,8 @@ from langchain_finetune.trainers.preflight.look_ahead import (
 from langchain_finetune.trainers.preflight.order_check import check_order
 from langchain_finetune.trainers.preflight.preflight import Preflight
 from langchain_finetune.trainers.preflight.row_check import check_files, require_rows
+from langchain_finetune.trainers.served import ChatModelOutput, ServedFineTune
 from langchain_finetune.trainers.settings import TrainerSettings
-
-JOB_EVENT: Final = "langchain_finetune_job"
-"""Name of the custom event that reports a job's progress; its data is a `JobProgress`."""
 
 Rows = TrainingData | str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 """What a trainer takes: the converter's handle, the path of a JSON Lines file, or rows."""
@@ -94,8 +92,18 @@ class FineTuneRunnable(TrainerSettings, Stage[Rows, ChatOpenAI]):
 
     @override
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        # ChatOpenAI itself has fields that JSON schema cannot express.
-        return create_model(self.get_name("Output"), __base__=RootModel[Any])
+        return create_model(self.get_name("Output"), __base__=ChatModelOutput)
+
+    def as_served(self) -> ServedFineTune:
+        """Return the same stage with a `FineTunedModel` for its output, which JSON can hold.
+
+        For LangServe and whatever else sends results away: a chat model has clients and keys in it.
+
+        ```python
+        add_routes(app, loader | converter | trainer.as_served(), path="/finetune")
+        ```
+        """
+        return ServedFineTune(trainer=self)
 
     def submit(self, rows: Rows) -> FineTuneJob:
         """Find or create the job and return it without waiting for its end.

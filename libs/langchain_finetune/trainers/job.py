@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -99,13 +99,13 @@ class FineTuneJob:
             )
         return self._state.status
 
-    def events(self) -> list[dict[str, Any]]:
-        """Return the events so far as the host sent them, oldest first."""
-        return self._connection.run(self._protocol.events_since(self.id, set()))
+    def events(self, known: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """Return the events so far as the host sent them, oldest first, but for those of the known ids."""
+        return self._connection.run(self._protocol.events_since(self.id, set(known)))
 
-    async def aevents(self) -> list[dict[str, Any]]:
-        """Return the events so far as the host sent them, oldest first."""
-        return await self._connection.arun(self._protocol.events_since(self.id, set()))
+    async def aevents(self, known: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """Return the events so far as the host sent them, oldest first, but for those of the known ids."""
+        return await self._connection.arun(self._protocol.events_since(self.id, set(known)))
 
     def metrics(self) -> list[dict[str, float]]:
         """Return the figures of each step so far, oldest first.
