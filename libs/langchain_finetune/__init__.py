@@ -49,10 +49,17 @@ if TYPE_CHECKING:
         FineTuneJob,
         FineTuneRunnable,
         Inventory,
+        JobList,
         Migration,
         Preflight,
+        achat_model,
         ainventory,
+        ajob_list,
+        ajob_named,
+        chat_model,
         inventory,
+        job_list,
+        job_named,
     )
 
 __all__ = [
@@ -66,6 +73,7 @@ __all__ = [
     "FineTuneRunnable",
     "FineTunedModel",
     "Inventory",
+    "JobList",
     "LangSmithDatasetChatLoader",
     "LangSmithRunChatLoader",
     "Migration",
@@ -83,11 +91,17 @@ __all__ = [
     "TrainingData",
     "TrainingDataConverter",
     "__version__",
+    "achat_model",
     "add_fine_tune_routes",
     "add_model_routes",
     "ainventory",
+    "ajob_list",
+    "ajob_named",
+    "chat_model",
     "convert_messages_for_finetuning",
     "inventory",
+    "job_list",
+    "job_named",
 ]
 
 _HOMES: Final = {
@@ -101,6 +115,7 @@ _HOMES: Final = {
     "FineTuneRunnable": "trainers",
     "FineTunedModel": "handles",
     "Inventory": "trainers",
+    "JobList": "trainers",
     "LangSmithDatasetChatLoader": "loaders",
     "LangSmithRunChatLoader": "loaders",
     "Migration": "trainers",
@@ -117,11 +132,17 @@ _HOMES: Final = {
     "SubmittedJob": "handles",
     "TrainingData": "handles",
     "TrainingDataConverter": "converters",
+    "achat_model": "trainers",
     "add_fine_tune_routes": "serving",
     "add_model_routes": "serving",
     "ainventory": "trainers",
+    "ajob_list": "trainers",
+    "ajob_named": "trainers",
+    "chat_model": "trainers",
     "convert_messages_for_finetuning": "loaders",
     "inventory": "trainers",
+    "job_list": "trainers",
+    "job_named": "trainers",
 }
 
 

@@ -133,7 +133,7 @@ def test_every_threat_to_what_is_served_names_a_test_and_a_file_that_exist():
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "SECURITY.md", *(str(it.relative_to(ROOT)) for it in sorted(ROOT.glob("docs/*.md")))],
+    ["README.md", "SECURITY.md", *(str(it.relative_to(ROOT)) for it in sorted(ROOT.glob("docs/**/*.md")))],
 )
 def test_every_link_between_the_documents_leads_somewhere(page):
     path = ROOT / page

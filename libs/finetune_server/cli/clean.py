@@ -4,12 +4,13 @@ Jobs, their events and the tuned models stay. The store has one writer: a server
 to delete its files; where none runs, this process holds the state directory for the while.
 """
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = command_parser("clean", arguments, _DESCRIPTION)
     days = within(float, 0.0, 1e6)
     parser.add_argument("--older-than", metavar="DAYS", type=days, required=True, help="age in days")
+    parser.add_argument("--json", action="store_true", help="print the result as a JSON object")
     given = parser.parse_args(arguments)
     settings = Settings(state_dir=given.state_dir)
     os.umask(0o077)
@@ -96,6 +98,9 @@ def main(arguments: Sequence[str]) -> int:
     except (CleaningError, ServerStartError, StoreUnusableError, httpx2.HTTPError, OSError) as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
         return 1
+    if given.json:
+        sys.stdout.write(json.dumps(asdict(removed)) + "\n")
+        return 0
     sys.stdout.write(
         f"removed {removed.num_files} files of the server and what {removed.num_jobs} ended jobs left, "
         f"{removed.num_bytes / 1e6:.1f} MB\n"

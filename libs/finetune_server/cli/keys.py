@@ -1,5 +1,6 @@
 """The keys of a state directory: made, listed, deleted; a server that runs there heeds it at once."""
 
+import json
 import os
 import sys
 import time
@@ -22,6 +23,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = command_parser("keys", arguments, _DESCRIPTION)
     parser.add_argument("action", choices=("create", "list", "delete"), metavar="create|list|delete")
     parser.add_argument("name", nargs="?", metavar="NAME")
+    parser.add_argument(
+        "--json", action="store_true", help="print the list as JSON, without the keys themselves"
+    )
     given = parser.parse_args(arguments)
     if (given.name is None) != (given.action == "list"):
         parser.error(f"`{given.action}` takes {'no' if given.name else 'a'} NAME")
@@ -30,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if given.action == "create":
             return _create(keys, given.name)
+        if given.json and given.action == "list":
+            return _list_as_json(keys)
         return _list(keys) if given.action == "list" else _delete(keys, given.name)
     except (UnusableKeyError, OSError) as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
@@ -47,6 +53,12 @@ def _list(keys: KeyFile) -> int:
     for key in keys.read():
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(key.created_at))
         sys.stdout.write(f"{moment}  {key.name}\n")
+    return 0
+
+
+def _list_as_json(keys: KeyFile) -> int:
+    listed = [{"name": key.name, "created_at": key.created_at} for key in keys.read()]
+    sys.stdout.write(json.dumps(listed) + "\n")
     return 0
 
 

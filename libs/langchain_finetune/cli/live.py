@@ -191,7 +191,7 @@ def _notebook_display() -> Callable[..., Any] | None:
     shell = ipython.get_ipython() if ipython is not None else None
     if getattr(shell, "kernel", None) is None:
         return None
-    from IPython.display import display  # noqa: PLC0415  IPython is there when its kernel runs
+    from IPython.display import display
 
     known: Callable[..., Any] = display
     return known
@@ -204,9 +204,9 @@ def _plain_renderer(line: Line, width: int | None) -> str:
 def _rich_renderer(stream: TextIO) -> Callable[[Line, int | None], str] | None:
     """Return what renders a line with `rich`, None where that is not installed."""
     try:
-        from rich.console import Console  # noqa: PLC0415  optional, and slow to import
-        from rich.progress_bar import ProgressBar  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
     except ImportError:
         return None
     console = Console(file=stream, force_terminal=True)

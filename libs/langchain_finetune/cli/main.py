@@ -1,117 +1,110 @@
 """The `langchain-finetune` command: results go to stdout, talk to stderr."""
 
-import argparse
+import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from importlib import import_module
+from typing import Any, Final
 
-from langchain_finetune._spool import clean, state_directory, state_path
+import click
+from typing_extensions import override
+
 from langchain_finetune._version import __version__
+from langchain_finetune.cli.exits import ExitCode, exit_code_of
 from langchain_finetune.errors import FineTuneError
 
-_OF_THE_SERVER = {
-    "serve": "run the embedded server in the foreground",
-    "keys": "make, list and delete the keys that other machines need",
+PROGRAM: Final = "langchain-finetune"
+
+COMMANDS: Final = {
+    "run": "Load, convert, train, compare: a whole pipe, from a file or from options.",
+    "select": "Select recorded runs and write them down as sessions.",
+    "convert": "Convert sessions into rows that a trainer accepts.",
+    "inspect": "Say what is in a file, and what is wrong with it.",
+    "train": "Fine-tune a base model on rows.",
+    "jobs": "Look at jobs, wait for them, end them.",
+    "models": "List tuned models, name them, ask them.",
+    "openai": "Leave OpenAI's fine-tuning: take stock, train elsewhere.",
+    "compare": "Compare a tuned model with its base on held-out rows.",
+    "report": "Write the report of a comparison as one HTML file.",
+    "serve": "Run the embedded server in the foreground.",
+    "keys": "Make, list and delete the keys that other machines need.",
+    "stop": "End the embedded server.",
+    "clean": "Remove what has grown old from the state directory.",
+    "doctor": "Check keys, hosts, versions, disk and deadlines.",
 }
+"""What each command is for. A module of its own is loaded when its command is called, and not before."""
+
+
+class _LazyGroup(click.Group):
+    """Finds its commands in `cli/commands`, one module each."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module: Any = import_module(f"langchain_finetune.cli.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Click's own asks every command for its help, which would load them all.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Results go to stdout, everything else to stderr. Most commands take --json. Exit codes: "
+    "docs/cli.md.",
+)
+@click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
+def langchain_finetune() -> None:
+    """Recorded runs in, a fine-tuned model out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 failed, 2 not understood."""
+    """Run a command and return its exit code: see `ExitCode`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given and given[0] in _OF_THE_SERVER:
-            return _become(_server_command(given[0], given[1:]))
-        options = _parser().parse_args(given)
-        if options.command == "stop":
-            return _stop(options.state_dir)
-        return _clean(options.older_than)
+        code = langchain_finetune.main(given, prog_name=PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as e:
+        e.show()
+        return ExitCode.NOT_UNDERSTOOD
+    except click.ClickException as e:
+        return _say(given, ExitCode(e.exit_code), e, e.show)
     except FineTuneError as e:
-        print(f"langchain-finetune: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        return _say(given, exit_code_of(e), e)
+    except click.exceptions.Abort:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return _end_of_pipe()
+    return code or ExitCode.DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="langchain-finetune", description="Look after the embedded fine-tuning server and its state."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command, purpose in _OF_THE_SERVER.items():
-        commands.add_parser(command, help=f"{purpose}; `{command} --help` has its options")
-    stopping = commands.add_parser("stop", help="end the embedded server")
-    stopping.add_argument(
-        "--state-dir",
-        metavar="DIR",
-        type=Path,
-        help="the server's own directory (default: `server` in $LANGCHAIN_FINETUNE_HOME, else in the "
-        "platform's data directory)",
-    )
-    cleaning = commands.add_parser(
-        "clean",
-        help="remove recorded sessions, training rows and the server's files that have grown old",
-        description="Remove recorded sessions and training rows, and, of the embedded server of the same "
-        "state directory, uploaded files, result files and the logs of jobs that have ended. Jobs and tuned "
-        "models stay.",
-    )
-    cleaning.add_argument(
-        "--older-than", metavar="DAYS", type=_days, required=True, help="age in days from which they go"
-    )
-    return parser
-
-
-def _days(text: str) -> float:
-    days = float(text)
-    if not days >= 0:
-        raise ValueError(text)
-    return days
-
-
-def _server_directory() -> Path:
-    return state_directory() / "server"
-
-
-def _server_command(command: str, options: Sequence[str]) -> list[str]:
-    own = [] if command == "serve" else [command]
-    # A directory that is named needs no other: a system's user may have no home to make one in.
-    is_named = any(option.partition("=")[0] == "--state-dir" for option in options)
-    directory = state_path() / "server" if is_named else _server_directory()
-    return [sys.executable, "-m", "finetune_server", *own, "--default-state-dir", str(directory), *options]
-
-
-def _become(command: list[str]) -> int:
-    sys.stdout.flush()
-    # The server takes this process's place: signals and the exit code are its own.
-    os.execv(sys.executable, command)  # noqa: S606  our own interpreter and module, no shell
-
-
-def _stop(state_dir: Path | None) -> int:
-    # The trainers bring in langchain-openai, which takes seconds, and only this command needs them.
-    from langchain_finetune.trainers.local.stop import stop_server  # noqa: PLC0415
-
-    directory = state_dir.absolute() if state_dir else _server_directory()
-    if stop_server(directory, tell=lambda line: print(line, file=sys.stderr, flush=True)):
-        print(f"stopped the embedded server of {directory}")
+def _say(given: Sequence[str], code: ExitCode, error: Exception, show: Any = None) -> int:
+    """Tell an error: in one line of JSON where the results are JSON, else as a sentence."""
+    if "--json" in given:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        told = {"type": type(error).__name__, "message": message, "exit_code": int(code)}
+        print(json.dumps({"error": told}, ensure_ascii=False), file=sys.stderr)
+    elif show is not None:
+        show()
     else:
-        print(f"no embedded server runs in {directory}", file=sys.stderr)
-    return 0
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+    return code
 
 
-def _clean(older_than_days: float) -> int:
-    cleaned = clean(older_than_days)
-    print(
-        f"removed {cleaned.num_sessions} recorded session files and {cleaned.num_data} training data sets, "
-        f"{cleaned.num_bytes / 1e6:.1f} MB",
-        flush=True,
-    )
-    if not _server_directory().exists():
-        return 0
-    # The server is the only writer of its store: it, or its own command where none runs, removes the rest.
-    command = _server_command("clean", ["--older-than", str(older_than_days)])
-    return subprocess.run(command, check=False).returncode  # noqa: S603  our own interpreter and module
+def _end_of_pipe() -> int:
+    # Whoever read has enough, as `head` has; the interpreter's own flush at exit would fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":

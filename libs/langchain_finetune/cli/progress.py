@@ -38,6 +38,24 @@ class ProgressPrinter(BaseCallbackHandler):
         self._lock = threading.Lock()
         self._outlet: Outlet | None = None
 
+    def say(self, text: str) -> None:
+        """Print a text above the lines that are drawn again and again."""
+        with self._lock:
+            try:
+                self._outlet = self._outlet or outlet_for(self._stream)
+                self._outlet.say(text)
+            except (OSError, ValueError):
+                return
+
+    def close(self) -> None:
+        """Leave the lines where they are: what is printed next stands below them."""
+        with self._lock:
+            try:
+                if self._outlet is not None:
+                    self._outlet.close()
+            except (OSError, ValueError):
+                return
+
     @override
     def on_custom_event(
         self,
@@ -64,12 +82,7 @@ class ProgressPrinter(BaseCallbackHandler):
         self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         # An interrupt too: the traceback and the prompt do not belong into the line of the job.
-        with self._lock:
-            try:
-                if self._outlet is not None:
-                    self._outlet.close()
-            except (OSError, ValueError):
-                return
+        self.close()
 
     def _show(self, outlet: Outlet, name: str, data: Mapping[str, Any]) -> None:
         if name == "langchain_finetune_job":

@@ -35,7 +35,9 @@ def new_client() -> langsmith.Client:
         AuthenticationFailedError: The environment's settings cannot be used.
     """
     try:
-        return langsmith.Client()
+        # It only reads: the thread that sends traces would ask for `/info`, and log a part of the key when
+        # that fails.
+        return langsmith.Client(auto_batch_tracing=False)
     except langsmith.utils.LangSmithError as e:
         msg = "no LangSmith client can be made from the environment: set LANGSMITH_API_KEY."
         raise AuthenticationFailedError(msg) from e
@@ -87,6 +89,20 @@ class LangSmithApi:
     def post_v2(self, path: str, body: Mapping[str, Any], subject: str) -> Any:
         """Send a POST to the second API, which has its own place. Raises as `get` does."""
         return self._send("post", f"{self._root}/api/v2{path}", {}, body, subject)
+
+    def get_once(self, path: str, query: Mapping[str, Any], subject: str, *, seconds: float) -> Any:
+        """Send a GET without a second try, for somebody who wants to know whether there is an answer.
+
+        Raises:
+            HostError: There is no answer within so many seconds, or it is a refusal.
+        """
+        http = self._http.with_options(max_retries=0, timeout=seconds)
+        options = {**self._options, "params": dict(query)}
+        try:
+            response = http.get(f"{self.url}{path}", cast_to=httpx2.Response, options=options)
+            return loads(response.content)
+        except (langsmith.LangsmithError, ValueError, RecursionError) as e:
+            raise clear_error(e, self.url, subject) from e
 
     def _send(
         self, method: str, url: str, options: Mapping[str, Any], body: Mapping[str, Any] | None, subject: str

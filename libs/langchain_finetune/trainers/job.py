@@ -80,6 +80,16 @@ class FineTuneJob:
         return self._state.id
 
     @property
+    def provider(self) -> str:
+        """Name of its host, as before the colon of `"provider:base"`."""
+        return self._connection.host.name
+
+    @property
+    def state(self) -> JobState:
+        """The job as it was last seen; `status` looks anew."""
+        return self._state
+
+    @property
     def is_reused(self) -> bool:
         """Whether an earlier call with the same data and settings created the job."""
         return self._is_reused

@@ -152,6 +152,10 @@ class Ledger:
         """Record that the uploads of an attempt are gone."""
         return self._change(attempt, cleared_at=self._clock())
 
+    def of_all_accounts(self, limit: int) -> Exchange[list[tuple[str, Attempt]]]:
+        """Return the attempts with a job of every account, newest first, each with its account's identity."""
+        return self._do(lambda db: ledger_rows.jobs_of_all(db, limit))
+
     def to_clear(self) -> Exchange[list[Attempt]]:
         """Return the attempts whose uploads are to go when their job has ended, oldest first, a few."""
         return self._do(lambda db: ledger_rows.attempts_to_clear(db, self.identity, _MOST_PENDING))

@@ -125,6 +125,12 @@ def attempt_with_job(db: sqlite3.Connection, host: str, job_id: str) -> Attempt 
     return found[0] if found else None
 
 
+def jobs_of_all(db: sqlite3.Connection, limit: int) -> list[tuple[str, Attempt]]:
+    """Return the attempts with a job, newest first, each with its account, whatever that is."""
+    query = f"SELECT host, {_COLUMNS} FROM attempts WHERE job_id IS NOT NULL ORDER BY rowid DESC LIMIT ?"  # noqa: S608
+    return [(str(host), _attempt(tuple(row))) for host, *row in db.execute(query, (limit,))]
+
+
 def attempts_to_clear(db: sqlite3.Connection, host: str, limit: int) -> list[Attempt]:
     """Return the attempts with a job whose uploads are to be deleted and are not, oldest first."""
     where = "host = ? AND clears_uploads AND cleared_at IS NULL AND job_id IS NOT NULL ORDER BY rowid LIMIT ?"

@@ -70,6 +70,17 @@ class LocalServer:
         with self._finding:
             return _probe(self.directory).endpoint or _start(self.directory)
 
+    def running(self) -> Endpoint | None:
+        """Return where the server is, None where none runs; nothing is started.
+
+        Raises:
+            AuthenticationFailedError: A server runs there that does not take the key.
+        """
+        probe = _probe(self.directory)
+        if probe.is_refused:
+            raise _refused(self.directory)
+        return probe.endpoint
+
     def revive(self) -> Endpoint:
         """Return where the server is now, after a call could not reach it."""
         with self._finding:
@@ -207,11 +218,7 @@ class _Start:
         self, status: int | None, *, is_refused: bool
     ) -> ServerStartError | AuthenticationFailedError:
         if is_refused:
-            return AuthenticationFailedError(
-                f"the embedded server of {self._directory} does not take the key in its api_key file. "
-                "Run `langchain-finetune stop` and try again.",
-                status_code=_UNAUTHORIZED,
-            )
+            return _refused(self._directory)
         how = f"ended with status {status}" if status else f"did not answer within {_START_SECONDS:g} s"
         return ServerStartError(
             f"the embedded server {how}. Run `langchain-finetune serve` to watch it start, or set "
@@ -231,6 +238,14 @@ class _Start:
         """End the process that was started, if it is still there."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
+
+
+def _refused(directory: Path) -> AuthenticationFailedError:
+    return AuthenticationFailedError(
+        f"the embedded server of {directory} does not take the key in its api_key file. "
+        "Run `langchain-finetune stop` and try again.",
+        status_code=_UNAUTHORIZED,
+    )
 
 
 def _require_extra() -> None:

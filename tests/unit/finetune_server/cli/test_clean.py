@@ -1,5 +1,6 @@
 """What a cleaning takes away where no server runs; the integration tests do the same with one that does."""
 
+import json
 import sqlite3
 from contextlib import closing
 
@@ -168,6 +169,14 @@ def test_a_directory_that_somebody_holds_is_left_alone(settings, fill, monkeypat
     held.release()
     assert "does not say where it listens" in capsys.readouterr().err
     assert left(settings) == {file(1).id}
+
+
+def test_the_result_as_json(settings, fill, capsys):
+    fill(file(1))
+    arguments = ["clean", "--older-than", "0", "--json", "--state-dir", str(settings.state_dir)]
+    assert __main__.main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"num_files": 1, "num_jobs": 0, "num_bytes": 100}
 
 
 def test_a_store_of_a_newer_version_is_one_line_and_left_alone(settings, fill, capsys):

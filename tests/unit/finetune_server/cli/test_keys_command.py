@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from finetune_server import __main__
@@ -50,3 +52,9 @@ def test_a_name_that_is_none_is_one_line_on_standard_error(keys, capsys):
     assert keys("create", "a b") == 1
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
+
+
+def test_the_list_as_json_has_no_secret_either(keys, capsys):
+    keys.file.create("bob", now=7)
+    assert keys("list", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == [{"name": "bob", "created_at": 7}]

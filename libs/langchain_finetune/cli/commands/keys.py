@@ -1,0 +1,12 @@
+"""`keys`: look after the keys that other machines need."""
+
+import click
+
+from langchain_finetune.cli.server_process import become, server_command
+
+
+@click.command("keys", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def command(options: tuple[str, ...]) -> int:
+    """Hand over to the server, which knows its own options."""
+    return become(server_command("keys", options))
