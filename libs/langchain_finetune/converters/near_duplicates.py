@@ -2,8 +2,8 @@
 
 rensa makes the signatures; it is deterministic, and forty times as fast as datasketch. The tables of both
 libraries take 1.7 and 3.4 kB a row, so the index is one of our own: of each signature the lowest byte of each
-minimum (b-bit minwise hashing, https://arxiv.org/abs/0910.3349), and an array of row numbers. About 190 bytes
-a row that is kept: 190 MB a million.
+minimum (b-bit minwise hashing, https://arxiv.org/abs/0910.3349), and an array of row numbers. About 200 bytes
+a row that is kept: 200 MB a million.
 """
 
 import sys
