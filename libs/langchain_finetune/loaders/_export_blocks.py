@@ -11,7 +11,7 @@ from langchain_finetune.loaders._export_lines import BadLine, Block, objects_in
 from langchain_finetune.loaders._found import Tried, session_line
 from langchain_finetune.loaders._root_feedback import rated_row
 from langchain_finetune.loaders._selection import Sieve
-from langchain_finetune.runs import parse_columns, trace_id_of
+from langchain_finetune.runs import may_be_model_call, parse_columns, trace_id_of
 
 Run = Mapping[str, Any]
 Scores = Mapping[str, float]
@@ -56,7 +56,7 @@ def read_block(given: FileBlock, sieve: Sieve, roots: Mapping[str, Scores] | Non
                 found.append(row)
                 continue
             has_objects = True
-            if is_call(row):
+            if may_be_model_call(row.get("run_type")):
                 run = placed(row, given.partitions)
                 trace_id = asked_root(run)
                 if trace_id is not None and roots is None:
@@ -98,11 +98,6 @@ def _tried(run: Run, root_feedback: Scores, sieve: Sieve) -> Tried:
     if condition is not None:
         return Tried(condition)
     return Tried(None, session_line(run, root_feedback, include_errors=sieve.selection.include_errors))
-
-
-def is_call(row: Run) -> bool:
-    """Say whether a row of an export is a model's call, or does not say what it is."""
-    return bool(row.get("run_type", "llm") == "llm")
 
 
 def asked_root(run: Run) -> str | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 from langchain_finetune.errors import FineTuneError, MissingExtraError, SourceError
 from langchain_finetune.loaders._export_files import ExportFile
 from langchain_finetune.loaders._export_lines import unreadable
+from langchain_finetune.runs import may_be_model_call
 
 PARQUET_MAGIC: Final = b"PAR1"
 
@@ -66,7 +67,7 @@ def _calls(arrow: Any, batch: Any) -> Any:
     if "run_type" not in batch.schema.names:
         return batch
     kinds = batch.column("run_type").to_pylist()
-    return batch.filter(arrow.array([kind is None or kind == "llm" for kind in kinds]))
+    return batch.filter(arrow.array([may_be_model_call(kind) for kind in kinds]))
 
 
 def _plain(arrow: Any, batch: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from langchain_finetune.loaders._export_blocks import (
     BlockRead,
     FileBlock,
     asked_root,
-    is_call,
     placed,
 )
 from langchain_finetune.loaders._export_files import ExportFile, find_files
@@ -27,7 +26,7 @@ from langchain_finetune.loaders._export_readers import BLOCK_BYTES, Readers
 from langchain_finetune.loaders._export_tables import PARQUET_MAGIC, read_rows
 from langchain_finetune.loaders._found import Found, Tried
 from langchain_finetune.loaders._root_feedback import RootFeedback, rated_row
-from langchain_finetune.runs import Rejection
+from langchain_finetune.runs import Rejection, may_be_model_call
 
 
 class Export:
@@ -86,7 +85,7 @@ class Export:
         for row in rows:
             if isinstance(row, Rejection):
                 yield row
-            elif is_call(row):
+            elif may_be_model_call(row.get("run_type")):
                 run = placed(row, file.partitions)
                 trace_id = asked_root(run)
                 yield Found(run, NOT_RATED if trace_id is None else self._feedback.get(trace_id, NOT_RATED))

@@ -17,12 +17,6 @@ from langchain_finetune.runs import parse_columns
 Run = Mapping[str, Any]
 
 
-def is_model_run(run: Run) -> bool:
-    """Say whether a run is a model's call, or does not say what it is: then its reading has the answer."""
-    run_type = run.get("run_type")
-    return run_type is None or (isinstance(run_type, str) and run_type.lower() == "llm")
-
-
 def read_runs(path: Path) -> Iterator[Run]:
     """Yield the runs of a file, their columns parsed."""
     return map(parse_columns, read_jsonl(path))

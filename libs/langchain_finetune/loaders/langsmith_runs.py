@@ -28,7 +28,6 @@ from langchain_finetune.loaders._langsmith_source import LangSmithSource
 from langchain_finetune.loaders._query_spool import QuerySpool
 from langchain_finetune.loaders._run_files import (
     GivenRuns,
-    is_model_run,
     is_only_an_id,
     read_runs,
     root_feedback_in,
@@ -37,7 +36,7 @@ from langchain_finetune.loaders._run_source import Run, RunSource, has_correctio
 from langchain_finetune.loaders._selection import Sieve, merge, refuse_queries
 from langchain_finetune.loaders._snapshots import Snapshot, load_snapshot, take_snapshot
 from langchain_finetune.loaders._spooling import spool_sessions
-from langchain_finetune.runs import Reason, Rejection, run_id_of, trace_id_of
+from langchain_finetune.runs import Reason, Rejection, may_be_model_call, run_id_of, trace_id_of
 
 LangSmithInput = RunSelection | dict[str, Any] | str | list[Any] | None
 
@@ -236,7 +235,7 @@ def _found_among(
         run = fetched.get(run_id_of(given)) if is_only_an_id(given) else given
         if run is None:
             yield Rejection(run_id_of(given), Reason.NOT_FOUND)
-        elif is_model_run(run):
+        elif may_be_model_call(run.get("run_type")):
             yield Found(run, feedback.get(trace_id_of(run) or "", {}))
 
 

@@ -11,7 +11,7 @@ from langchain_finetune.runs.envelope import (
     trace_id_of,
 )
 from langchain_finetune.runs.examples import read_example
-from langchain_finetune.runs.read import read_fields, read_run
+from langchain_finetune.runs.read import may_be_model_call, read_fields, read_run
 from langchain_finetune.runs.rejections import SENTENCES, Reason, Rejection
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Reason",
     "Rejection",
     "feedback_of",
+    "may_be_model_call",
     "metadata_of",
     "models_of",
     "openai_messages",

@@ -58,8 +58,16 @@ def _span_id_of(record: Any) -> str:
 
 
 def _is_model_call(run: Mapping[str, Any]) -> bool:
-    kind = run.get("run_type", _MODEL_CALL)
-    return kind == _MODEL_CALL or (isinstance(kind, str) and kind.lower() == _MODEL_CALL)
+    kind = run.get("run_type")
+    return kind is None or (isinstance(kind, str) and kind.lower() == _MODEL_CALL)
+
+
+def may_be_model_call(run_type: Any) -> bool:
+    """Say whether a run may be a model's call by its `run_type`: what says that it is something else is none.
+
+    What does not say what it is, or not in words, is read: its reading has the answer.
+    """
+    return run_type == _MODEL_CALL or not isinstance(run_type, str) or run_type.lower() == _MODEL_CALL
 
 
 def is_errored(run: Mapping[str, Any]) -> bool:

@@ -437,3 +437,13 @@ def test_a_run_without_children_needs_no_extra(tmp_path, monkeypatch):
     for name in ("pyarrow", "fsspec.core"):
         monkeypatch.setitem(sys.modules, name, None)
     assert RunExportLoader(write_runs(tmp_path / "r.jsonl", [chat_run(1, "hi")])).invoke({}).num_sessions == 1
+
+
+@pytest.mark.parametrize("run_type", [None, "LLM", 7])
+def test_a_run_that_does_not_say_in_so_many_words_what_it_is_is_read_or_rejected(tmp_path, runs, run_type):
+    path = tmp_path / "runs.jsonl"
+    path.write_bytes(lines([{**runs[0], "run_type": run_type}, runs[1]]))
+    loaded = RunExportLoader(path).invoke({})
+    assert loaded.num_runs == 2
+    assert loaded.num_sessions + loaded.num_rejected == 2
+    assert loaded.rejected_by_reason == ({"not_an_llm_run": 1} if run_type == 7 else {})
