@@ -24,7 +24,11 @@ _EXTRAS: Final = {
     "community": ("langchain_community",),
     "together": ("together",),
     "fireworks": ("fireworks",),
-    "langserve": ("langserve",),
+    "near-dup": ("rensa",),
+    "pii": ("presidio_analyzer",),
+    "evaluation": ("sacrebleu",),
+    "serving": ("fastapi", "uvicorn"),
+    "langserve": ("langserve", "sse_starlette"),
 }
 _LITTLE_DISK: Final = 2e9
 _SOON_DAYS: Final = 60

@@ -15,13 +15,15 @@ _GATHERED: Final = Gathered("conversion")
 
 _OPTIONS: Final = (
     _GATHERED.option(
-        "--method", metavar="METHOD", help="What the rows are for: supervised (default), dpo, ..."
+        "--method",
+        metavar="METHOD",
+        help="What the rows are for: supervised (default), dpo, reinforcement.",
     ),
     _GATHERED.option(
         "--collapse", metavar="HOW", help="Growing histories: trajectory (default), last, none."
     ),
-    _GATHERED.option("--redact", metavar="WHAT", help="What is taken out: secrets (default), none, ..."),
-    _GATHERED.option("--deduplicate", metavar="HOW", help="Rows that are equal: exact (default), none, ..."),
+    _GATHERED.option("--redact", metavar="WHAT", help="What is taken out: secrets (default), pii, none."),
+    _GATHERED.option("--deduplicate", metavar="HOW", help="Equal rows: exact (default), near, none."),
     _GATHERED.option(
         "--validation",
         "validation_fraction",
@@ -31,6 +33,9 @@ _OPTIONS: Final = (
     ),
     _GATHERED.option(
         "--test", "test_fraction", type=float, metavar="SHARE", help="Rows held out for comparisons."
+    ),
+    _GATHERED.option(
+        "--for", "target", metavar="PROVIDER:BASE", help="Whose rules rows are held to, whose tokens count."
     ),
     _GATHERED.option("--split-seed", "seed", type=int, metavar="N", help="Seed of the split."),
     _GATHERED.option("--min-examples", type=click.IntRange(1), metavar="N", help="Fewest training rows."),
@@ -62,6 +67,10 @@ def converter_for(settings: Mapping[str, Any]) -> Any:
     return build(TrainingDataConverter, **settings)
 
 
+def _estimated(data: TrainingData) -> str:
+    return " (as the runs recorded them)" if data.tokens_are_estimated else ""
+
+
 def data_text(data: TrainingData) -> str:
     """Return what is told of training data to a person."""
     rejected = ", ".join(f"{count} {reason}" for reason, count in data.rejected_by_reason.items())
@@ -73,9 +82,10 @@ def data_text(data: TrainingData) -> str:
             ("runs", data.num_runs),
             ("merged", data.num_merged or None),
             ("duplicates", data.num_duplicates or None),
+            ("dropped", data.num_dropped or None),
             ("rejected", f"{data.num_rejected} ({rejected})" if rejected else data.num_rejected),
             ("redacted", redactions or None),
-            ("tokens", data.num_tokens),
+            ("tokens", data.num_tokens and f"{data.num_tokens}{_estimated(data)}"),
             ("fingerprint", data.fingerprint[:16]),
             ("train", data.train),
             ("validation", data.validation),
