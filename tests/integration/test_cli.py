@@ -94,6 +94,8 @@ def test_an_interrupt_in_a_terminal_leaves_the_job_and_the_terminal_whole(run, e
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        # Where the tests run in the background SIGINT is ignored, and a child would ignore it too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     os.close(theirs)
     shown = _read_until(ours, b"loss")
