@@ -84,7 +84,8 @@ def _carry_out(host: ExperimentHost, request: Request, path: str) -> Response:  
             found = [each for each in host.sessions.values() if not names or each["name"] in names]
             return Response(200, found[: int(request.query.get("limit", ["100"])[0])])
         case "PATCH", ["sessions", session_id]:
-            host.sessions[session_id] |= request.body
+            # As in LangSmith: null leaves a field as it is.
+            host.sessions[session_id] |= {key: it for key, it in request.body.items() if it is not None}
             return Response(200, host.sessions[session_id])
         case "POST", ["runs", "multipart"]:
             _ingest(host, request)
