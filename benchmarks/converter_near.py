@@ -54,8 +54,8 @@ def make_rows(num_rows: int) -> Iterator[dict[str, Any]]:
 
 def measure(num_rows: int) -> Found:
     """Find near duplicates by their signatures, and by comparing every pair."""
-    from langchain_finetune.converters.conversation_text import read_text, similarity  # noqa: PLC0415
-    from langchain_finetune.converters.near_duplicates import THRESHOLD, NearDuplicates  # noqa: PLC0415
+    from langchain_finetune.converters.duplicates.conversation_text import read_text, similarity  # noqa: PLC0415
+    from langchain_finetune.converters.duplicates.near_duplicates import THRESHOLD, NearDuplicates  # noqa: PLC0415
 
     rows = [*make_rows(num_rows)]
     texts = [read_text(row) for row in rows]

@@ -7,13 +7,13 @@ from typing import Any
 
 from langchain_finetune._spool import RowWriter
 from langchain_finetune.converters.collapse import Trajectories, weighted
-from langchain_finetune.converters.deduplicate import Duplicates, digest
-from langchain_finetune.converters.near_duplicates import NearDuplicates
-from langchain_finetune.converters.redact import Redactor
+from langchain_finetune.converters.duplicates.deduplicate import Duplicates, digest
+from langchain_finetune.converters.duplicates.near_duplicates import NearDuplicates
+from langchain_finetune.converters.redaction.redact import Redactor
+from langchain_finetune.converters.rendering.supervised import supervised_row
 from langchain_finetune.converters.row_facts import Looker
 from langchain_finetune.converters.sessions import read_session_rows
-from langchain_finetune.converters.split import Groups, plan_splits
-from langchain_finetune.converters.supervised import supervised_row
+from langchain_finetune.converters.splitting.split import Groups, plan_splits
 from langchain_finetune.rows import estimate_tokens, find_problem
 
 Work = Callable[[], object]

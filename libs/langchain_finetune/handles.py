@@ -303,7 +303,7 @@ class TrainingData(Handle):
         print(data.preview())
         ```
         """
-        from langchain_finetune.converters.own_rows import read_own_rows  # noqa: PLC0415
+        from langchain_finetune.converters.own_files.own_rows import read_own_rows  # noqa: PLC0415
 
         given: dict[Split, str | os.PathLike[str] | None] = {
             "train": train,

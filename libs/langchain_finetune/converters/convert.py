@@ -22,7 +22,7 @@ from langchain_finetune.converters.progress import PAGE, event
 from langchain_finetune.converters.reduce import balance_rows, leave_out_near_duplicates
 from langchain_finetune.converters.report import Places, Report
 from langchain_finetune.converters.settings import Settings
-from langchain_finetune.converters.split import HELD_OUT, Plan, Sizes, Splits, plan_splits
+from langchain_finetune.converters.splitting.split import HELD_OUT, Plan, Sizes, Splits, plan_splits
 from langchain_finetune.errors import NotEnoughExamplesError
 from langchain_finetune.handles import ChatSessionFile, Split, TrainingData
 from langchain_finetune.runs import Reason

@@ -15,19 +15,19 @@ from langchain_finetune._spool import Scratch
 from langchain_finetune._stage import Steps
 from langchain_finetune.converters.balance import Dropped, Labels
 from langchain_finetune.converters.collapse import Merges, Trajectories
-from langchain_finetune.converters.deduplicate import Duplicates, digest
-from langchain_finetune.converters.examples import (
+from langchain_finetune.converters.duplicates.deduplicate import Duplicates, digest
+from langchain_finetune.converters.progress import PAGE, event
+from langchain_finetune.converters.rendering.examples import (
     Example,
     Refused,
     Row,
     SessionRow,
     lacks_schemas,
 )
-from langchain_finetune.converters.progress import PAGE, event
-from langchain_finetune.converters.rendering import read_examples
+from langchain_finetune.converters.rendering.read import read_examples
 from langchain_finetune.converters.row_facts import Looker, RowFacts
 from langchain_finetune.converters.settings import Settings
-from langchain_finetune.converters.split import Groups
+from langchain_finetune.converters.splitting.split import Groups
 from langchain_finetune.errors import UnreadableRunError
 from langchain_finetune.handles import ChatSessionFile
 from langchain_finetune.rows import FORMATS, Problem, find_problem

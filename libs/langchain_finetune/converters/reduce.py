@@ -5,7 +5,7 @@ from langchain_finetune._spool import Scratch
 from langchain_finetune.converters.balance import thin
 from langchain_finetune.converters.collapse import unweighted
 from langchain_finetune.converters.decisions import Decisions
-from langchain_finetune.converters.near_duplicates import NearDuplicates
+from langchain_finetune.converters.duplicates.near_duplicates import NearDuplicates
 
 
 def leave_out_near_duplicates(decisions: Decisions, draft: Scratch) -> None:

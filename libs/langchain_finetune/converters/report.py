@@ -13,7 +13,7 @@ from langchain_finetune._spool import SPLITS, RowWriter, Scratch, Spool
 from langchain_finetune.converters.card import bucket_of
 from langchain_finetune.converters.collapse import unweighted, weighted
 from langchain_finetune.converters.decisions import Decisions
-from langchain_finetune.converters.split import Splits
+from langchain_finetune.converters.splitting.split import Splits
 from langchain_finetune.handles import Split
 
 _NONE: Final[frozenset[int]] = frozenset()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from langchain_finetune._spool import Spool, address_of, read_jsonl, sha256_of
-from langchain_finetune.converters.examples import SessionRow
+from langchain_finetune.converters.rendering.examples import SessionRow
 from langchain_finetune.errors import SourceError
 from langchain_finetune.handles import SPOOL_VERSION, ChatSessionFile, RecordedSession
 from langchain_finetune.runs import Reason, Rejection, read_chat_session

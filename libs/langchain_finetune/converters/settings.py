@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from langchain_finetune.converters.balance import Balance
-from langchain_finetune.converters.examples import Rendering
-from langchain_finetune.converters.pins import Pins
-from langchain_finetune.converters.redact import Redactor
+from langchain_finetune.converters.redaction.redact import Redactor
+from langchain_finetune.converters.rendering.examples import Rendering
+from langchain_finetune.converters.splitting.pins import Pins
 from langchain_finetune.converters.target import Target
 from langchain_finetune.handles import Split
 

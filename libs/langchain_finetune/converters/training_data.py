@@ -11,12 +11,12 @@ from typing_extensions import override
 from langchain_finetune._stage import Stage, adrive, drive
 from langchain_finetune.converters.balance import Balance
 from langchain_finetune.converters.convert import convert
-from langchain_finetune.converters.examples import Reasoning, Rendering
-from langchain_finetune.converters.pii import PersonalData
-from langchain_finetune.converters.pins import Pins
-from langchain_finetune.converters.redact import Redactor, read_rules
+from langchain_finetune.converters.redaction.pii import PersonalData
+from langchain_finetune.converters.redaction.redact import Redactor, read_rules
+from langchain_finetune.converters.rendering.examples import Reasoning, Rendering
 from langchain_finetune.converters.sessions import accept_sessions
 from langchain_finetune.converters.settings import Collapse, Deduplicate, Settings, told
+from langchain_finetune.converters.splitting.pins import Pins
 from langchain_finetune.converters.target import Target
 from langchain_finetune.handles import ChatSessionFile, Method, RecordedSession, TrainingData
 

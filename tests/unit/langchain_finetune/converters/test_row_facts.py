@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from langchain_finetune.converters import row_facts
 from langchain_finetune.converters.collapse import unweighted
-from langchain_finetune.converters.deduplicate import digest
+from langchain_finetune.converters.duplicates.deduplicate import digest
 from langchain_finetune.converters.row_facts import SLOT, Looker
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -1,0 +1,1 @@
+"""Rows that are equal, or nearly so, to one before. Pure."""

@@ -1,0 +1,1 @@
+"""Training rows that people already have: read, checked, compared."""

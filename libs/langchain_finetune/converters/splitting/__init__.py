@@ -1,0 +1,1 @@
+"""Which rows are held out: groups, their split, and where they were in earlier data."""
