@@ -57,8 +57,9 @@ def main() -> None:
         if options.profile:
             _profile(runs, folder)
             return
-        _print_speed(runs, folder, options)
+        # First, as a process begins with the peak of the one that started it.
         _print_memory(options.memory_runs)
+        _print_speed(runs, folder, options)
         _print_imports()
 
 

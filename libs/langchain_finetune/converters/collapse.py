@@ -7,8 +7,9 @@ an answer that was not selected, has the weight 0. Branches stay apart, and what
 one of them.
 """
 
+from array import array
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,55 +28,79 @@ class Merges:
     into: dict[int, int] = field(default_factory=dict)
     """The row that continues a row, all the way."""
     targets: dict[int, frozenset[int]] = field(default_factory=dict)
-    """The answers in a row's history that are trained on there: the first assistant message is 0."""
+    """The answers in a row's history that are trained on there: the first assistant message is 0. A row that
+    is not here has none."""
 
 
 class Trajectories:
-    """Finds the rows that others continue; keeps hashes only, 16 bytes an answer."""
+    """Finds the rows that others continue; keeps digests only, 16 bytes an answer and 8 a row."""
 
     def __init__(self) -> None:
         self._ends = bytearray()
-        self._histories: dict[int, bytes] = {}
-        """Hashes of what a row begins with, up to each answer of its history, one behind the other."""
+        """Of what each row holds up to its last answer."""
+        self._histories = bytearray()
+        """Of what rows begin with, up to each answer of their histories, one behind the other."""
+        self._history_ends = array("Q")
+        """By row, how many answers the histories up to and with its own have."""
 
     def enter(self, ends: Sequence[bytes]) -> None:
         """Enter the next row, by the digests of what it holds up to each of its answers."""
-        *history, end = ends
-        if history:
-            self._histories[len(self._ends) // _SIZE] = b"".join(history)
-        self._ends += end
+        self._histories += b"".join(ends[:-1])
+        self._ends += ends[-1]
+        self._history_ends.append(len(self._histories) // _SIZE)
 
     def skip(self) -> None:
         """Enter a row that is left out: it continues nothing."""
         self._ends += _NOT_ENTERED
+        self._history_ends.append(len(self._histories) // _SIZE)
 
     def merges(self) -> Merges:
         """Return which rows are continued, and by which."""
-        continued = {it for history in self._histories.values() for it in _split(history)}
-        waiting: defaultdict[bytes, deque[int]] = defaultdict(deque)
-        for position, end in enumerate(_split(self._ends)):
-            if end in continued and end != _NOT_ENTERED:
-                waiting[end].append(position)
+        waiting = self._continued()
         merged = {position for positions in waiting.values() for position in positions}
         merges = Merges()
         last: dict[bytes, int] = {}
-        for position, history in self._histories.items():
-            if position not in merged:
-                merges.targets[position] = self._claim(position, history, waiting, merges.into, last)
+        if waiting:
+            for position, history in self._with_history():
+                if position not in merged and (
+                    targets := self._claim(position, history, waiting, merges.into, last)
+                ):
+                    merges.targets[position] = targets
         # Equal rows that no further branch is left for: the answer is trained on once, in the last branch.
         merges.into.update((it, last[end]) for end, positions in waiting.items() for it in positions)
         return merges
 
+    def _continued(self) -> dict[bytes, deque[int]]:
+        """Return the rows that stand in the history of another one, by their digests."""
+        # First by a coarse look, which costs a byte or two a row, then among the few that are left.
+        mask = (1 << (2 * len(self._histories) // _SIZE).bit_length()) - 1
+        seen = bytearray(mask + 1)
+        for digest in _split(self._histories):
+            seen[hash(digest) & mask] = 1
+        likely: defaultdict[bytes, deque[int]] = defaultdict(deque)
+        for position, end in enumerate(_split(self._ends)):
+            if seen[hash(end) & mask] and end != _NOT_ENTERED:
+                likely[end].append(position)
+        continued = {digest for digest in _split(self._histories) if digest in likely} if likely else set()
+        return {end: positions for end, positions in likely.items() if end in continued}
+
+    def _with_history(self) -> Iterator[tuple[int, Iterator[bytes]]]:
+        start = 0
+        for position, end in enumerate(self._history_ends):
+            if end > start:
+                yield position, _split(self._histories[start * _SIZE : end * _SIZE])
+            start = end
+
     def _claim(
         self,
         position: int,
-        history: bytes,
+        history: Iterator[bytes],
         waiting: Mapping[bytes, deque[int]],
         into: dict[int, int],
         last: dict[bytes, int],
     ) -> frozenset[int]:
         targets = set()
-        for number, end in enumerate(_split(history)):
+        for number, end in enumerate(history):
             if end in waiting:
                 last[end] = position
                 if waiting[end]:
@@ -104,5 +129,5 @@ def unweighted(line: bytes) -> bytes:
     return line.replace(SLOT, b"")
 
 
-def _split(hashes: bytes | bytearray) -> list[bytes]:
-    return [bytes(hashes[start : start + _SIZE]) for start in range(0, len(hashes), _SIZE)]
+def _split(digests: bytes | bytearray) -> Iterator[bytes]:
+    return (bytes(digests[start : start + _SIZE]) for start in range(0, len(digests), _SIZE))
