@@ -153,11 +153,12 @@ class Looker:
         )
 
     def _message(self, written: bytes, message: Any) -> _Part:
+        written = _compact(written)
         is_answer = message["role"] == "assistant"
         link = _sorted(_canonical(message)) if is_answer else written
         part = _Part(
             slotted=written[:-1] + SLOT + b"}" if is_answer else written,
-            sorted=_sorted(message),
+            sorted=_compact(_sorted(message)),
             link=link if len(link) < _LONG else _digest(link),
             ends=is_answer,
             is_suspect=self._is_suspect(written),
@@ -193,6 +194,11 @@ def _arguments(text: str) -> Any:
         return loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _compact(text: bytes) -> bytes:
+    # What orjson returns lies in some four kilobytes, however short it is: too much to be kept.
+    return memoryview(text).tobytes()
 
 
 def _sorted(value: Any) -> bytes:
