@@ -55,8 +55,9 @@ def main() -> None:
         elif options.profile:
             _profile(write_sessions(folder / "sessions.jsonl", options.rows))
         else:
-            _print_speed(folder, options.rows, options.trials)
+            # First, as a process begins with the peak of the one that started it.
             _print_memory(options.memory_rows)
+            _print_speed(folder, options.rows, options.trials)
             _print_near(options.near_rows)
             _print_leaks(folder, options.traces)
 
