@@ -226,7 +226,7 @@ class TrainingData(Handle):
     report: Location | None = None
     """JSON Lines, one line a run that came in: `run_id`, `status` (kept, merged, duplicate, dropped,
     rejected), `reason`, `split`, `row` (0-based in its split's file, of the row that it is part of),
-    `tokens`, `redactions` (different secrets taken out of the row, by kind)."""
+    `tokens`, `tags`, `redactions` (different secrets taken out of the row, by kind)."""
 
     card: Location | None = None
     """Markdown for a person: source, selection, splits, rejections, redactions, tokens, lineage."""

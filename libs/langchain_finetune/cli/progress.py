@@ -89,6 +89,8 @@ class ProgressPrinter(BaseCallbackHandler):
             outlet.show(f"job {data.get('job_id')}", job_line(data))
         elif name == "langchain_finetune_compare":
             outlet.show(f"compare {data.get('model')}", _comparison_line(data))
+        elif name == "langchain_finetune_gate":
+            outlet.say(f"gate: hands on {data.get('model')}: {data.get('reason')}")
         elif name in _COUNTS:
             outlet.say(f"{_COUNTS[name]}: {_counts(data)}")
 

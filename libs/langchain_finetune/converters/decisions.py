@@ -38,6 +38,8 @@ TOOLS_MISSING: Final = "tools_missing"
 CONTRADICTORY: Final = "contradictory"
 """Reason in the report of a kept row that answers a prompt otherwise than a row before it."""
 
+TAB: Final = b"\t"
+
 _NOT_A_ROW: Final = -1
 _NOT_COUNTED: Final = -1
 _UNSIGNED: Final = 2**64 - 1
@@ -101,8 +103,8 @@ class Decisions:
 def decide(sessions: ChatSessionFile, settings: Settings, draft: Scratch) -> Steps[Decisions]:
     """Decide about every session of a file, and draft its rows; an event after every page.
 
-    A row is two lines of the draft: its run's id, nothing for a further row of one run, and the row. What is
-    left out is one line, which is the one that stands in the report.
+    A row is two lines of the draft: its run's id and, after a tab, the run's tags, nothing for a further row
+    of one run; and the row. What is left out is one line, which is the one that stands in the report.
 
     Raises:
         UnreadableRunError: A run cannot be trained on, and the settings say to raise.
@@ -208,7 +210,7 @@ class _FirstPass:
         decisions.nodes.append(node)
         decisions.firsts.append(first)
         decisions.tokens.append(_recorded_tokens(item.session))
-        head = b"" if item.is_further else orjson.dumps(item.run_id)
+        head = b"" if item.is_further else _head(item)
         self._draft.write(b"%b\n%b\n" % (head, facts.line))
 
     def _note(self, row: Row, node: int, facts: RowFacts) -> str | None:
@@ -250,6 +252,11 @@ class _Answers:
         if not self._first[2 * node]:
             self._first[2 * node], self._first[2 * node + 1] = answer, schemas
         return self._first[2 * node + 1] == schemas and self._first[2 * node] != answer
+
+
+def _head(item: Example) -> bytes:
+    run_id, tags = orjson.dumps(item.run_id), item.session.get("tags")
+    return b"%b%b%b" % (run_id, TAB, orjson.dumps(tags)) if tags else run_id
 
 
 def _num_asked(row: Row) -> int:

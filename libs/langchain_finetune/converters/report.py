@@ -12,7 +12,7 @@ from langchain_finetune._parsing import loads
 from langchain_finetune._spool import SPLITS, RowWriter, Scratch, Spool
 from langchain_finetune.converters.card import bucket_of
 from langchain_finetune.converters.collapse import unweighted, weighted
-from langchain_finetune.converters.decisions import Decisions
+from langchain_finetune.converters.decisions import TAB, Decisions
 from langchain_finetune.converters.splitting.split import Splits
 from langchain_finetune.handles import Split
 
@@ -73,10 +73,18 @@ class Report:
             if head.startswith(b"{"):
                 self.writer.write_line(head)
             else:
-                self._enter(position, head[:-1], next(lines), writers)
+                run_id, _, tags = head[:-1].partition(TAB)
+                self._enter(position, run_id, tags, next(lines), writers)
             yield position
 
-    def _enter(self, position: int, run_id: bytes, line: bytes, writers: Mapping[Split, RowWriter]) -> None:
+    def _enter(
+        self,
+        position: int,
+        run_id: bytes,
+        tags: bytes,
+        line: bytes,
+        writers: Mapping[Split, RowWriter],
+    ) -> None:
         decisions = self.decisions
         row = decisions.row_of(position)
         if decisions.dropped and (reason := decisions.dropped[row]):
@@ -95,7 +103,7 @@ class Report:
             writers[split].write_line(line)
             self._count(position, line)
         if run_id:
-            self._line(position, run_id, status, split, number)
+            self._line(position, run_id, status, split, number, tags)
         for other in decisions.merged.get(position, ()):
             self.num_merged += 1
             self._line(None, orjson.dumps(other), "merged", split, number)
@@ -124,13 +132,23 @@ class Report:
         if redactions := decisions.redactions.get(position):
             self.redactions += redactions
 
-    def _line(self, position: int | None, run_id: bytes, status: str, split: Split, number: int) -> None:
+    def _line(  # noqa: PLR0913, PLR0917  # a field each
+        self,
+        position: int | None,
+        run_id: bytes,
+        status: str,
+        split: Split,
+        number: int,
+        tags: bytes = b"",
+    ) -> None:
         line = b'{"run_id":%b,"status":"%b","split":"%b","row":%d' % (
             run_id,
             status.encode(),
             split.encode(),
             number,
         )
+        if tags:
+            line += b',"tags":%b' % tags
         if position is not None:
             line += self._details(position, is_kept=status == "kept")
         self.writer.write_line(line + b"}\n")

@@ -47,6 +47,11 @@ def test_counts_of_the_stages_are_a_line_each():
     assert shown == "load: 260 runs, 230 sessions, 30 rejected\nconvert: 160 train, 20 validation, 50 test\n"
 
 
+def test_the_decision_of_a_gate_is_a_line():
+    shown = show(io.StringIO(), ("gate", {"promoted": False, "model": "base", "reason": "no gain"}))
+    assert shown == "gate: hands on base: no gain\n"
+
+
 def test_elsewhere_there_is_a_line_at_each_change_of_state_and_each_tenth():
     steps = [("job", job("running", step, 100, train_loss=0.5)) for step in range(1, 101)]
     lines = show(io.StringIO(), ("job", job("queued")), ("job", job("running")), *steps).splitlines()

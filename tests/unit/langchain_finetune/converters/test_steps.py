@@ -241,3 +241,9 @@ def test_a_row_of_no_known_shape_is_rejected_by_its_misshape():
     )
     _, _, lines = convert([session(0), broken])
     assert lines["b"]["status"] == "rejected"
+
+
+def test_the_report_has_the_tags_of_the_runs():
+    _, _, lines = convert([session(0, tags=["vip", "tab\there"]), session(1)])
+    assert lines["r0"]["tags"] == ["vip", "tab\there"]
+    assert "tags" not in lines["r1"]
