@@ -8,8 +8,7 @@ one of them.
 """
 
 from array import array
-from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,7 +26,7 @@ class Merges:
 
     into: dict[int, int] = field(default_factory=dict)
     """The row that continues a row, all the way."""
-    targets: dict[int, frozenset[int]] = field(default_factory=dict)
+    targets: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """The answers in a row's history that are trained on there: the first assistant message is 0. A row that
     is not here has none."""
 
@@ -57,12 +56,15 @@ class Trajectories:
     def merges(self) -> Merges:
         """Return which rows are continued, and by which."""
         waiting = self._continued()
-        merged = {position for positions in waiting.values() for position in positions}
+        merged = bytearray(len(self._history_ends))
+        for positions in waiting.values():
+            for position in positions:
+                merged[position] = True
         merges = Merges()
         last: dict[bytes, int] = {}
         if waiting:
             for position, history in self._with_history():
-                if position not in merged and (
+                if not merged[position] and (
                     targets := self._claim(position, history, waiting, merges.into, last)
                 ):
                     merges.targets[position] = targets
@@ -70,19 +72,24 @@ class Trajectories:
         merges.into.update((it, last[end]) for end, positions in waiting.items() for it in positions)
         return merges
 
-    def _continued(self) -> dict[bytes, deque[int]]:
+    def _continued(self) -> dict[bytes, list[int]]:
         """Return the rows that stand in the history of another one, by their digests."""
         # First by a coarse look, which costs a byte or two a row, then among the few that are left.
         mask = (1 << (2 * len(self._histories) // _SIZE).bit_length()) - 1
         seen = bytearray(mask + 1)
         for digest in _split(self._histories):
             seen[hash(digest) & mask] = 1
-        likely: defaultdict[bytes, deque[int]] = defaultdict(deque)
+        likely: dict[bytes, list[int]] = {}
         for position, end in enumerate(_split(self._ends)):
             if seen[hash(end) & mask] and end != _NOT_ENTERED:
-                likely[end].append(position)
-        continued = {digest for digest in _split(self._histories) if digest in likely} if likely else set()
-        return {end: positions for end, positions in likely.items() if end in continued}
+                likely.setdefault(end, []).append(position)
+        stands_in_another = bytearray(len(self._history_ends))
+        for digest in _split(self._histories) if likely else ():
+            if positions := likely.get(digest):
+                stands_in_another[positions[0]] = True
+        for end in [end for end, positions in likely.items() if not stands_in_another[positions[0]]]:
+            del likely[end]
+        return likely
 
     def _with_history(self) -> Iterator[tuple[int, Iterator[bytes]]]:
         start = 0
@@ -95,21 +102,21 @@ class Trajectories:
         self,
         position: int,
         history: Iterator[bytes],
-        waiting: Mapping[bytes, deque[int]],
+        waiting: Mapping[bytes, list[int]],
         into: dict[int, int],
         last: dict[bytes, int],
-    ) -> frozenset[int]:
-        targets = set()
+    ) -> tuple[int, ...]:
+        targets = []
         for number, end in enumerate(history):
             if end in waiting:
                 last[end] = position
                 if waiting[end]:
-                    into[waiting[end].popleft()] = position
-                    targets.add(number)
-        return frozenset(targets)
+                    into[waiting[end].pop(0)] = position
+                    targets.append(number)
+        return tuple(targets)
 
 
-def weighted(line: bytes, targets: frozenset[int]) -> bytes:
+def weighted(line: bytes, targets: Collection[int]) -> bytes:
     """Return a row that is trained on in its answer and in those answers of its history, and nowhere else.
 
     Args:

@@ -16,7 +16,7 @@ from langchain_finetune.converters.decisions import TAB, Decisions
 from langchain_finetune.converters.splitting.split import Splits
 from langchain_finetune.handles import Split
 
-_NONE: Final[frozenset[int]] = frozenset()
+_NONE: Final[tuple[int, ...]] = ()
 _NEAR: Final = "near_duplicate"
 """Reason in the report of a duplicate that nearly equals the row that stands for it."""
 
